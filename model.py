@@ -1,0 +1,196 @@
+"""The GPT, its optimiser, and the Markov models that it has to beat. Imports torch and nothing of the project.
+
+A model takes input tokens (A 0, C 1, G 2, T 3, N 4) and returns logits over A, C, G, T for the base that follows each one.
+N is the start symbol and stands for unknown bases: it is read, never predicted, so an untrained model costs ln 4 nats.
+"""
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+N = 4           # the token that is an input and never a target
+HEAD_ROWS = 8   # four letters, padded so that a GPU's matrix units like the shape
+
+
+@dataclass
+class GPTConfig:
+    block_size: int = 1024   # bases a prediction may look back on
+    n_layer: int = 12
+    n_head: int = 6          # heads of 128 for n_embd = 768
+    n_embd: int = 768
+    kmer: int = 6            # the last 1, 2, ... kmer bases enter as embeddings; 1 is the base alone
+    dropout: float = 0.0
+
+
+def norm(x):
+    return F.rms_norm(x, (x.size(-1),))
+
+
+def rotate(x, cos, sin):
+    """Rotary position embedding (Su et al., 2021) of (B, H, T, head) with (T, head / 2) tables."""
+    a, b = x.chunk(2, -1)
+    return torch.cat((a * cos + b * sin, b * cos - a * sin), -1)
+
+
+class Block(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        D = config.n_embd
+        self.n_head, self.dropout = config.n_head, nn.Dropout(config.dropout)
+        self.qkv = nn.Linear(D, 3 * D, bias=False)
+        self.attn_out = nn.Linear(D, D, bias=False)
+        self.mlp_in = nn.Linear(D, 4 * D, bias=False)
+        self.mlp_out = nn.Linear(4 * D, D, bias=False)
+
+    def attention(self, x, cos, sin, cache, pos):
+        B, T, D = x.shape
+        q, k, v = self.qkv(x).view(B, T, 3, self.n_head, -1).permute(2, 0, 3, 1, 4)  # each (B, H, T, head)
+        q, k = rotate(norm(q), cos, sin).type_as(v), rotate(norm(k), cos, sin).type_as(v)
+        if cache is not None:  # (2, B, H, block_size, head), filled up to pos
+            cache[0, :, :, pos:pos + T], cache[1, :, :, pos:pos + T] = k, v
+            k, v = cache[:, :, :, :pos + T]
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=T > 1)
+        return self.attn_out(y.transpose(1, 2).reshape(B, T, D))
+
+    def forward(self, x, cos, sin, cache=None, pos=0):
+        x = x + self.dropout(self.attention(norm(x), cos, sin, cache, pos))
+        return x + self.dropout(self.mlp_out(F.relu(self.mlp_in(norm(x))).square()))
+
+
+class GPT(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        if config.n_embd % (2 * config.n_head):
+            raise ValueError(f"n_embd = {config.n_embd} must be an even multiple of n_head = {config.n_head}")
+        self.config = config
+        self.wte = nn.ModuleList(nn.Embedding(5 ** k, config.n_embd) for k in range(1, config.kmer + 1))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.lm_head = nn.Linear(config.n_embd, HEAD_ROWS, bias=False)
+        head = config.n_embd // config.n_head
+        angle = torch.outer(torch.arange(config.block_size), 10000 ** (-torch.arange(0, head, 2) / head))
+        self.register_buffer("cos", angle.cos(), persistent=False)
+        self.register_buffer("sin", angle.sin(), persistent=False)
+        for name, p in self.named_parameters():
+            if name.endswith(("_out.weight", "lm_head.weight")):
+                nn.init.zeros_(p)  # each block starts as the identity, the prediction as uniform
+            elif name.startswith("wte"):
+                nn.init.normal_(p, std=0.5 if name == "wte.0.weight" else 0.02)
+            else:
+                nn.init.normal_(p, std=0.5 * p.size(1) ** -0.5)
+
+    def matrices(self):
+        """The 2-D weights inside the blocks: what Muon trains, and the N of 6N flops a token."""
+        return [p for p in self.blocks.parameters()]
+
+    def new_cache(self, batch, dtype):
+        """Room for the keys and values of block_size tokens, and for the tokens."""
+        c, device = self.config, self.cos.device
+        keys = torch.zeros(c.n_layer, 2, batch, c.n_head, c.block_size, c.n_embd // c.n_head, dtype=dtype, device=device)
+        return {"kv": keys, "idx": torch.full((batch, c.kmer - 1), N, device=device), "pos": 0}
+
+    def states(self, idx, cache=None, layer=None):
+        """(B, T) tokens -> (B, T, n_embd) normalised states after `layer` blocks, all by default.
+
+        With a cache (see new_cache) idx are the tokens that follow those already seen: a prompt first, then one at a time.
+        """
+        (B, T), c = idx.shape, self.config
+        pos = cache["pos"] if cache else 0
+        assert pos + T <= c.block_size and (T == 1 or pos == 0), f"tokens {pos} to {pos + T} of a context of {c.block_size}"
+        before = cache["idx"] if cache else idx.new_full((B, c.kmer - 1), N)
+        seen, code, x = torch.cat((before, idx), 1), 0, 0
+        for k, table in enumerate(self.wte):  # code: the last k + 1 tokens as one number in base 5
+            code = code + 5 ** k * seen[:, c.kmer - 1 - k:seen.size(1) - k]
+            x = x + table(code)
+        x, cos, sin = norm(x), self.cos[pos:pos + T], self.sin[pos:pos + T]
+        for i, block in enumerate(self.blocks[:layer]):
+            x = block(x, cos, sin, cache["kv"][i] if cache else None, pos)
+        if cache:
+            cache["pos"], cache["idx"] = pos + T, seen[:, seen.size(1) - c.kmer + 1:]
+        return norm(x)
+
+    def forward(self, idx, cache=None):
+        """(B, T) tokens -> (B, T, 4) fp32 logits of the base that follows each."""
+        return self.lm_head(self.states(idx, cache))[..., :N].float()
+
+
+def base_nll(model, bases):
+    """(B, T) bases -> (B, T) nats that each costs given those before it and the start symbol; 0 at N."""
+    logits = model(F.pad(bases[:, :-1], (1, 0), value=N))
+    return F.cross_entropy(logits.flatten(0, 1), bases.flatten(), ignore_index=N, reduction="none").view_as(bases)
+
+
+def orthogonalize(G, steps=5):
+    """(K, rows, cols) -> about U V^T of each matrix's SVD, by Newton-Schulz; quintic of Jordan et al. 2024, "Muon"."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    X = G.mT if G.size(-2) > G.size(-1) else G
+    X = X / (X.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        A = X @ X.mT
+        X = a * X + (b * A + c * A @ A) @ X
+    return X.mT if G.size(-2) > G.size(-1) else X
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalised, for the matrices (Jordan et al. 2024); a fused qkv counts as three. dtype: of Newton-Schulz."""
+
+    def __init__(self, params, lr, momentum=0.95, weight_decay=0.0, dtype=torch.float32):
+        shapes = {}
+        for p in params:  # same-shaped matrices go through Newton-Schulz together
+            shapes.setdefault(p.shape, []).append(p)
+        self.dtype = dtype
+        super().__init__([{"params": group} for group in shapes.values()], dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            params, momentum = group["params"], group["momentum"]
+            for p in params:
+                self.state[p].setdefault("momentum", torch.zeros_like(p))
+            grads, buffers = [p.grad for p in params], [self.state[p]["momentum"] for p in params]
+            torch._foreach_lerp_(buffers, grads, 1 - momentum)
+            update = torch.stack(torch._foreach_lerp(grads, buffers, momentum))  # Nesterov
+            rows, cols = update.shape[-2:]
+            rows = cols if rows == 3 * cols else rows
+            update = orthogonalize(update.view(-1, rows, cols).to(self.dtype)).view(len(params), -1, cols).type_as(params[0])
+            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+            torch._foreach_add_(params, list(update), alpha=-group["lr"] * max(1, rows / cols) ** 0.5)
+
+
+class Markov(nn.Module):
+    """Interpolated Markov model: P_k = (counts_k + strength P_k-1) / (total_k + strength), both strands counted.
+
+    Takes and returns what GPT does. order may be lowered after fitting: the counts of order k are those of k + 1, summed.
+    """
+
+    def __init__(self, bases, order, strength=20.0, chunk=2 ** 24):
+        super().__init__()
+        self.order, n = order, order + 1
+        counts = torch.zeros(4 ** n, dtype=torch.int64)
+        for start in range(0, len(bases) - order, chunk):
+            piece = torch.as_tensor(bases[start:start + chunk + order] & 7)
+            code, known = torch.zeros(len(piece) - order, dtype=torch.int64), True
+            for j in range(n):
+                base = piece[j:len(piece) - order + j]
+                code, known = code * 4 + base, (base < N) & known
+            counts += torch.bincount(code[known], minlength=4 ** n)
+        counts = counts.view((4,) * n)
+        counts = (counts + counts.flip(tuple(range(n))).permute(*reversed(range(n)))).float().view(-1, 4)
+        levels = [counts]
+        for _ in range(order):
+            levels.append(levels[-1].view(4, -1, 4).sum(0))
+        P, self.tables = torch.full((1, 4), 0.25), []
+        for c in reversed(levels):
+            P = (c + strength * P.repeat(len(c) // len(P), 1)) / (c.sum(1, keepdim=True) + strength)
+            self.tables.append(P.log())
+
+    def forward(self, idx):
+        """(B, T) tokens -> (B, T, 4) log-probabilities of the next base, from the longest context without N."""
+        out, code, known = self.tables[0].expand(*idx.shape, 4), 0, True
+        for k in range(1, self.order + 1):
+            past = F.pad(idx, (k - 1, 0), value=N)[:, :idx.size(1)]
+            code, known = code + past.clamp(max=3) * 4 ** (k - 1), (past < N) & known
+            out = torch.where(known[..., None], self.tables[k][code], out)
+        return out
+
+    states = forward

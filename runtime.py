@@ -1,0 +1,85 @@
+"""What train.py, sample.py and eval_dart.py share: the choice of device and number format, and the checkpoint file."""
+import os
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+
+from config import die
+from model import GPT, GPTConfig
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(device="auto", dtype="auto"):
+    """(torch.device, torch.dtype, autocast context) for the settings `device` and `dtype`, "auto" meaning what is best here.
+
+    bfloat16 where the hardware multiplies it: GPUs of compute capability 8.0 and up (a T4 only emulates it, so it gets
+    float16), CPUs with AMX or AVX512-BF16; float32 elsewhere.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(device)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        die(f"no device {device!r} here ({str(error).splitlines()[0]}): try --device=cpu")
+    if dtype == "auto":
+        if device.type == "cuda":
+            dtype = "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float16"
+        else:
+            flags = Path("/proc/cpuinfo")  # AMX comes with this flag too
+            fast = device.type == "cpu" and flags.is_file() and "avx512_bf16" in flags.read_text()
+            dtype = "bfloat16" if fast else "float32"
+    if dtype not in DTYPES:
+        die(f"dtype {dtype!r}: choose one of auto, {', '.join(DTYPES)}")
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    dtype = DTYPES[dtype]
+    return device, dtype, nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype)
+
+
+def save_checkpoint(path, checkpoint):
+    """Write the whole file beside its place, then move it there: a reader sees the old one or the new one, never a part."""
+    temporary = Path(f"{path}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path):
+    """The dict that train.py saved; tensors and plain values only, so no file can run code. Dies if it is not one."""
+    if not Path(path).is_file():
+        die(f"no checkpoint {path}: train one first (torchrun train.py config/hg38_small.py) or give --ckpt FILE")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"model", "model_args", "config", "data", "step"} - set(checkpoint)
+    except Exception as error:  # torch.load has no one error for a bad file
+        die(f"{path} is not a checkpoint of this project, or is damaged ({type(error).__name__})")
+    if missing:
+        die(f"{path} is a checkpoint of something else: it has no {', '.join(sorted(missing))}")
+    return checkpoint
+
+
+def load_model(path, device="cpu"):
+    """(GPT in eval mode on device, checkpoint without the optimiser) from a file of train.py's."""
+    checkpoint = read_checkpoint(path)
+    checkpoint.pop("optimizers", None)
+    try:
+        model = GPT(GPTConfig(**checkpoint["model_args"]))
+        model.load_state_dict(checkpoint.pop("model"))
+    except (TypeError, ValueError, RuntimeError) as error:
+        die(f"{path} holds another model than this version of model.py builds: {str(error).splitlines()[0]}")
+    return model.to(device).eval(), checkpoint
+
+
+def has_compiler(device):
+    """Whether torch.compile can work here: it needs a C++ compiler on a CPU, a C compiler for Triton on a GPU."""
+    names = (os.environ.get("CXX"), "g++", "c++", "clang++") if device.type == "cpu" else (os.environ.get("CC"), "gcc", "cc", "clang")
+    return any(shutil.which(name) for name in names if name)

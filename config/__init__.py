@@ -128,7 +128,7 @@ def configure(settings, args=None):
     """Override a script's settings from the command line, in place. settings: its globals(); returns them as a dict."""
     source = Path(settings["__file__"]).read_text(encoding="utf-8")
     pattern = re.compile(r"^([a-z]\w*) = (.+?)  # (.+)$", re.M)  # a setting: a lower-case name, its default, its comment
-    comments = {key: comment for key, _, comment in pattern.findall(source.split("\nconfigure(", 1)[0])}
+    comments = {key: comment for key, _, comment in pattern.findall(source.split("configure(globals())", 1)[0])}
     defaults = {key: settings[key] for key in comments}
     args = sys.argv[1:] if args is None else args
     sys.excepthook = _one_line
@@ -143,9 +143,14 @@ def configure(settings, args=None):
     return chosen
 
 
-def find_dataset(dataset):
-    """The folder of a prepared genome: `dataset` itself if it is one, else data/<dataset> beside the scripts."""
+def find_dataset(dataset, required=True):
+    """The folder of a prepared genome: `dataset` itself if it is one, else data/<dataset> beside the scripts.
+
+    If there is none: dies, or returns None where it is not required.
+    """
     for folder in (Path(dataset), Path(__file__).parent.parent / "data" / dataset):
         if (folder / "meta.json").is_file():
             return folder
+    if not required:
+        return None
     die(f"no prepared genome {dataset!r}: run python prepare_hg38.py first, or name the folder that holds its meta.json")

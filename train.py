@@ -1,0 +1,331 @@
+"""Train the GPT of model.py on a prepared genome: one loop for a laptop, two gaming cards, many nodes.
+
+  python train.py config/hg38_small.py
+  torchrun train.py config/hg38_small.py
+  torchrun --nproc_per_node=2 train.py config/hg38_small.py --batch_size=8
+
+Every process sees the same settings; a step is the same bases however many processes share it. Typing the same command
+again continues the run that out_dir holds. Losses are per base: nats in the log, bits (nats / ln 2) in evaluations.
+"""
+import csv
+import json
+import math
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from config import configure, die, find_dataset
+from data import N, REPEAT, Genome, Windows, eval_windows
+from model import GPT, GPTConfig, Markov, Muon, base_nll
+from runtime import has_compiler, pick_device, read_checkpoint, save_checkpoint
+
+# ---- the run
+out_dir = "out"         # where ckpt.pt (the last state), best.pt (the best) and log.csv go
+init_from = "auto"      # auto: resume or start | scratch | resume | a checkpoint to fine-tune
+dataset = "hg38"        # a folder under data/, or a path to a prepared genome
+seed = 1337             # of the initial weights and of the order of windows
+# ---- the model
+block_size = 1024       # bases of context
+n_layer = 12            # blocks
+n_head = 6              # heads; n_embd / n_head = 128 suits GPUs
+n_embd = 768            # width
+kmer = 6                # the last 1 ... kmer bases are embedded at the input; 1 is the base alone
+dropout = 0.0           # more than a few passes over the data may want some
+# ---- the batch
+batch_tokens = 2**20    # bases in a step, over all processes and micro-batches
+batch_size = 16         # windows in a micro-batch: halve it when memory runs out; the result stays the same
+rc = 0.5                # share of windows read on the other strand
+repeat_weight = 1.0     # weight of soft-masked bases in the training loss; evaluation never weighs
+# ---- the optimiser
+max_iters = 2700        # steps; 2,700 of 2**20 bases are about one pass of hg38's training chromosomes
+learning_rate = 0.02    # Muon, for the matrices
+embed_lr = 0.02         # AdamW, for the embeddings
+head_lr = 0.004         # AdamW, for the output layer
+weight_decay = 0.0      # decoupled, for the matrices
+grad_clip = 1.0         # largest norm of the gradient; 0: no clipping
+warmup = 0.01           # share of max_iters to rise to the full rate
+cooldown = 0.45         # share of max_iters to fall linearly to zero
+# ---- looking at it
+log_interval = 10       # steps between lines in the log
+eval_interval = 100     # steps between evaluations; each one saves a checkpoint
+eval_tokens = 2**22     # bases scored in an evaluation, the same ones every time and in every run
+markov_order = 12       # highest order of the Markov models scored at the end for comparison; 0: none
+# ---- the machine
+device = "auto"         # auto | cuda | cpu | mps | cuda:1 ...
+dtype = "auto"          # auto | bfloat16 | float16 | float32
+compile = "auto"        # torch.compile: auto | True | False
+config = configure(globals())
+
+PEAK_TFLOPS = {"H200": 989, "H100": 989, "A100": 312, "RTX 4090": 165.2, "L4": 121, "RTX 3090": 71, "T4": 65}  # dense, 16-bit
+FREE = {"out_dir", "dataset", "batch_size", "log_interval", "eval_interval", "markov_order", "device", "dtype", "compile"}
+
+
+def main():
+    # ---- where we run
+    rank, world, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
+    on_gpu = device == "auto" and torch.cuda.is_available() or device == "cuda"
+    dev, precision, autocast = pick_device(f"cuda:{local}" if on_gpu else device, dtype)
+    if world > 1:
+        dist.init_process_group("nccl" if dev.type == "cuda" else "gloo")
+    say = print if rank == 0 else lambda *a, **k: None
+    gpu_name = torch.cuda.get_device_name(dev) if dev.type == "cuda" else dev.type
+    peak = next((v * 1e12 for k, v in PEAK_TFLOPS.items() if k in gpu_name), math.nan)
+
+    # ---- the data: every process draws the whole step's windows and keeps its own
+    genome = Genome(find_dataset(dataset))
+    for split in ("train", "val"):
+        if not len(genome.stretches(split)):
+            die(f"{genome.folder} has no {split} bases: prepare it with --val_chroms naming some of its chromosomes, not all")
+    per_step = max(1, round(batch_tokens / block_size))
+    windows = Windows(genome.bases("train"), genome.stretches("train"), block_size, per_step, seed, rc)
+    most = math.ceil(per_step / world)
+    micro_steps = math.ceil(most / batch_size)
+    micro = math.ceil(most / micro_steps)  # evened out, so that little of the last micro-batch is empty
+    weights = np.zeros(16, np.float32)     # of a byte as a target
+    weights[:N], weights[REPEAT:REPEAT + N] = 1, repeat_weight
+    weight_of = torch.tensor(weights, device=dev)
+
+    def load(step):
+        """(this process's windows, one micro-batch a row; the whole step's sum of weights)"""
+        batch = windows.batch(step)
+        total = float(np.bincount(batch.ravel(), minlength=16) @ weights)
+        mine = np.full((micro_steps * micro, block_size), N, np.uint8)  # what is not filled weighs nothing
+        rows = batch[rank * per_step // world:(rank + 1) * per_step // world]
+        mine[:len(rows)] = rows
+        mine = torch.from_numpy(mine.reshape(micro_steps, micro, block_size))
+        return (mine.pin_memory() if dev.type == "cuda" else mine), max(total, 1.0)
+
+    # ---- the model
+    torch.manual_seed(seed)
+    model_args = dict(block_size=block_size, n_layer=n_layer, n_head=n_head, n_embd=n_embd, kmer=kmer, dropout=dropout)
+    try:
+        model = GPT(GPTConfig(**model_args)).to(dev)
+    except (ValueError, RuntimeError) as error:
+        die(f"no such model: {error}")
+    use_compile = has_compiler(dev) and dev.type == "cuda" if compile == "auto" else compile
+    if use_compile and not has_compiler(dev):
+        say("no C++ compiler here: going on without compile (Debian, Ubuntu: apt install g++)")
+    elif use_compile:
+        model.compile(dynamic=False)
+    matrices = model.matrices()
+    muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32)
+    adam = torch.optim.AdamW([dict(params=list(model.wte.parameters()), lr=embed_lr), dict(params=list(model.lm_head.parameters()), lr=head_lr)],
+                             betas=(0.9, 0.95), weight_decay=0.0, fused=dev.type == "cuda")
+    optimizers = [muon, adam]
+    base_lrs = [[group["lr"] for group in opt.param_groups] for opt in optimizers]
+    parameters = list(model.parameters())
+    assert {id(p) for o in optimizers for g in o.param_groups for p in g["params"]} == {id(p) for p in parameters}
+    scaler = torch.amp.GradScaler(dev.type, enabled=precision == torch.float16)
+
+    # ---- start, resume or fine-tune
+    folder = Path(out_dir)
+    last, best = folder / "ckpt.pt", folder / "best.pt"
+    run = dict(config, init_from="scratch" if init_from in ("auto", "resume") else init_from)
+    start, seconds, best_bits, val, held = 0, 0.0, math.inf, None, None
+    if last.exists() and init_from != "scratch":
+        held = read_checkpoint(last)
+        differs = [f"{k} is {held['config'].get(k)} there and {run[k]} here" for k in run if k not in FREE and held["config"].get(k) != run[k]]
+        if held["data"]["fingerprint"] != genome.fingerprint:
+            differs.insert(0, "its data are not these")
+        if differs and init_from != "resume":
+            die(f"{last} is another run ({'; '.join(differs)}): give --out_dir another folder, --init_from=resume to carry on, or --init_from=scratch to start over")
+        if held["model_args"] != model_args:
+            die(f"{last} holds another model ({'; '.join(differs)}): resume it with its own settings")
+        start, seconds, best_bits, val = held["step"], held["seconds"], held["best_bits"], held["val"]
+        say(f"resuming {last} at step {start}" + (f", changing: {'; '.join(differs)}" if differs else ""))
+        for opt, state in zip(optimizers, held["optimizers"]):
+            opt.load_state_dict(state)
+        scaler.load_state_dict(held["scaler"])
+    elif init_from == "resume":
+        die(f"nothing to resume: no {last}")
+    elif init_from not in ("auto", "scratch"):
+        held = read_checkpoint(init_from)
+        say(f"fine-tuning {init_from}, of step {held['step']}")
+    if held:
+        try:
+            model.load_state_dict(held.pop("model"))
+        except RuntimeError:
+            die(f"{init_from} holds another model: give " + " ".join(f"--{k}={v}" for k, v in held["model_args"].items() if k != "block_size"))
+    if rank == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        log_file, log = open_log(folder / "log.csv", start)
+    data_info = dict(dataset=dataset, fingerprint=genome.fingerprint, source=genome.meta.get("source"),
+                     **{s: [c["name"] for c in genome.meta["splits"][s]["chroms"]] for s in ("train", "val", "test")})
+
+    n_matrix = sum(p.numel() for p in matrices) + model.lm_head.weight.numel()
+    flops_per_base = 6 * n_matrix + 12 * n_layer * n_embd * block_size  # full attention counted, causal skipping not credited
+    bases_per_step = per_step * block_size
+    say(f"{sum(p.numel() for p in parameters):,} parameters, {sum(p.numel() for p in matrices):,} in matrices | {gpu_name}, "
+        f"{str(precision)[6:]}, compile {bool(use_compile and has_compiler(dev))}, {world} process{'es' * (world > 1)} x {micro_steps} micro-batches x {micro} windows")
+    say(f"{max_iters} steps x {bases_per_step:,} bases = {max_iters * per_step / windows.per_epoch:.2f} passes of {genome.folder} "
+        f"({windows.per_epoch:,} windows of {block_size})")
+
+    val_windows = eval_windows(genome.bases("val"), genome.stretches("val"), block_size, eval_tokens)
+
+    # ---- the loop
+    loader = ThreadPoolExecutor(1)  # reads the next step's windows while this one is computed
+    coming = loader.submit(load, start) if start < max_iters else None
+    mark, mark_step, skipped = time.time(), start, 0
+    for step in range(start, max_iters):
+        batch, weight_sum = coming.result()
+        coming = loader.submit(load, step + 1) if step + 1 < max_iters else None
+        batch = batch.to(dev, non_blocking=True)
+        lr = schedule(step)
+        for opt, rates in zip(optimizers, base_lrs):
+            for group, rate in zip(opt.param_groups, rates):
+                group["lr"] = rate * lr
+        if dropout:
+            torch.manual_seed(hash((seed, step, rank)) % 2**63)  # so that a resumed run draws what this one would have
+
+        loss = torch.zeros((), device=dev)
+        for x in batch:
+            with autocast:
+                nll = base_nll(model, (x & 7).long())
+            part = (nll * weight_of[x.long()]).sum() / weight_sum
+            scaler.scale(part).backward()
+            loss += part.detach()
+        if world > 1:  # one sum over all processes; every part was divided by the whole step's weight already
+            flat = torch.cat([p.grad.flatten() for p in parameters] + [loss.view(1)])
+            dist.all_reduce(flat)
+            loss = flat[-1]
+            for p, g in zip(parameters, flat[:-1].split([p.numel() for p in parameters])):
+                p.grad.copy_(g.view_as(p))
+        for opt in optimizers:
+            scaler.unscale_(opt) if scaler.is_enabled() else None
+        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip or math.inf)
+        if scaler.is_enabled() and not torch.isfinite(grad_norm):
+            skipped += 1  # float16 overflowed: both optimisers skip, the scale halves
+        else:
+            for opt in optimizers:
+                opt.step()
+        scaler.update() if scaler.is_enabled() else None
+        for p in parameters:
+            p.grad = None
+
+        done = step + 1
+        if done % log_interval == 0 or done == max_iters or done == 1:
+            nats, gnorm, now = loss.item(), grad_norm.item(), time.time()
+            if not math.isfinite(nats) or not (math.isfinite(gnorm) or scaler.is_enabled()):
+                die(f"step {done}: loss {nats}, gradient norm {gnorm}: lower learning_rate or raise warmup; {last} is the last good state")
+            speed = (done - mark_step) * bases_per_step / (now - mark)
+            seconds, mark, mark_step = seconds + now - mark, now, done
+            mfu = speed * flops_per_base / (peak * world)
+            left = (max_iters - done) * bases_per_step / speed
+            say(f"step {done}/{max_iters} | loss {nats:.4f} | {nats / math.log(2):.4f} bits | lr {lr * learning_rate:.2e} | norm {gnorm:.2f} | "
+                f"{speed / 1e3:.1f}k bases/s" + (f" | mfu {mfu:.1%}" if mfu == mfu else "") + (f" | skipped {skipped}" if skipped else "")
+                + f" | {left / 3600:.0f}h{left / 60 % 60:02.0f}m left" * (left >= 60) + f" | {left:.0f}s left" * (left < 60), flush=True)
+            if rank == 0:
+                log.writerow([done, done * bases_per_step, f"{nats:.6f}", f"{nats / math.log(2):.6f}", f"{lr * learning_rate:.4e}", f"{gnorm:.4f}",
+                              f"{speed:.0f}", f"{mfu:.4f}", f"{seconds:.1f}", "", "", ""])
+                log_file.flush()
+        if done % eval_interval == 0 or done == max_iters:
+            seconds += time.time() - mark
+            model.eval()
+            val = evaluate(model, val_windows, micro, dev, autocast, rank, world)
+            model.train()
+            say(f"step {done}/{max_iters} | validation bits per base: all {val['all']:.4f}, repeats {val['repeats']:.4f}, unique {val['unique']:.4f}", flush=True)
+            if not math.isfinite(val["all"]):
+                die(f"step {done}: validation is not finite: lower learning_rate; {last} is the last good state")
+            improved, best_bits = val["all"] < best_bits, min(val["all"], best_bits)
+            if rank == 0:
+                log.writerow([done, done * bases_per_step, "", "", "", "", "", "", f"{seconds:.1f}", *(f"{v:.6f}" for v in val.values())])
+                log_file.flush()
+                checkpoint = dict(model=model.state_dict(), model_args=model_args, config=run, data=data_info, step=done, seconds=seconds, val=val,
+                                  best_bits=best_bits, optimizers=[opt.state_dict() for opt in optimizers], scaler=scaler.state_dict(),
+                                  torch=str(torch.__version__))
+                save_checkpoint(last, checkpoint)
+                if improved:
+                    save_checkpoint(best, checkpoint)
+            mark, mark_step = time.time(), done
+    loader.shutdown()
+    if world > 1:
+        dist.destroy_process_group()
+    if rank:
+        return
+
+    # ---- what came of it, and what it is worth
+    table = {"uniform": dict.fromkeys(("all", "repeats", "unique"), 2.0)}
+    if markov_order:
+        say(f"counting Markov models up to order {markov_order} on the training bases ...", flush=True)
+        markov = Markov(genome.bases("train"), markov_order)
+        for order in range(1, markov_order + 1):
+            markov.order = order
+            table["bigram" if order == 1 else f"Markov {order}"] = evaluate(markov, val_windows, max(1, 2**18 // block_size))
+        top = min((k for k in table if k.startswith("Markov")), key=lambda k: table[k]["all"], default="bigram")
+        table = {k: v for k, v in table.items() if k in ("uniform", "bigram", top)}
+    table["this model"] = val
+    say(f"\n{'validation, bits per base':27}{'all':>8}{'repeats':>9}{'unique':>8}")
+    for name, row in table.items():
+        say(f"{name + ' (best order)' * name.startswith('Markov'):27}{row['all']:8.4f}{row['repeats']:9.4f}{row['unique']:8.4f}")
+    tokens = max(start, max_iters) * bases_per_step
+    memory = torch.cuda.max_memory_allocated(dev) if dev.type == "cuda" else peak_rss()
+    speed = tokens / max(seconds, 1e-9)
+    summary = dict(val_bits_all=round(val["all"], 5), val_bits_repeats=round(val["repeats"], 5), val_bits_unique=round(val["unique"], 5), tokens=tokens,
+                   seconds=round(seconds, 1), tokens_per_second=round(speed), mfu=round(speed * flops_per_base / (peak * world), 4),
+                   peak_memory_gb=round(memory / 1e9, 2), checkpoint=str(last))
+    (folder / "summary.json").write_text(json.dumps(dict(summary, table=table), indent=1) + "\n")
+    say()
+    for key, value in summary.items():
+        say(f"{key}: {value}")
+
+
+@torch.no_grad()
+def evaluate(model, windows, rows, device="cpu", autocast=nullcontext(), rank=0, world=1):
+    """Bits per base over (M, block_size) uint8 windows, rows at a time: all, repeats, unique (nan if none is soft-masked).
+
+    model: anything with GPT's interface. The processes of a run share the windows and all get the result.
+    """
+    sums = torch.zeros(4, dtype=torch.float64)  # nats and bases of all, then of repeats
+    for i in range(rank * rows, len(windows), world * rows):
+        x = np.full((rows, windows.shape[1]), N, np.uint8)
+        x[:len(windows) - i] = windows[i:i + rows]  # always whole batches: one shape, compiled once
+        bases = torch.from_numpy(x & 7).to(device).long()
+        with autocast:
+            nats = base_nll(model, bases).cpu().double().numpy()
+        real, repeat = x & 7 < N, (x & 7 < N) & (x & REPEAT > 0)
+        sums += torch.tensor([nats.sum(), real.sum(), nats[repeat].sum(), repeat.sum()])
+    if world > 1:
+        sums = sums.to(device)
+        dist.all_reduce(sums)
+    nats, n, nats_repeat, n_repeat = sums.tolist()
+    bits = lambda nats, n: nats / n / math.log(2) if n and n_repeat else math.nan
+    return {"all": nats / n / math.log(2), "repeats": bits(nats_repeat, n_repeat), "unique": bits(nats - nats_repeat, n - n_repeat)}
+
+
+def schedule(step):
+    """The learning rate's factor at a step: up over warmup, flat, then linearly to zero over cooldown (shares of max_iters)."""
+    return min(1.0, (step + 1) / max(1, warmup * max_iters), (max_iters - step) / max(1, cooldown * max_iters))
+
+
+COLUMNS = "step tokens loss bits lr grad_norm tokens_per_second mfu seconds val_bits_all val_bits_repeats val_bits_unique".split()
+
+
+def open_log(path, start):
+    """log.csv, open for appending, without the rows that a resumed run will write again."""
+    rows = []
+    if start and path.exists():
+        with open(path, newline="") as file:
+            rows = [row for row in list(csv.reader(file))[1:] if row and int(row[0]) <= start]
+    file = open(path, "w", newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerows([COLUMNS, *rows])
+    file.flush()
+    return file, writer
+
+
+def peak_rss():
+    """The most memory, in bytes, that this process has held; nan where the system does not say."""
+    try:
+        import resource  # not on Windows
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    except ImportError:
+        return math.nan
+
+
+main()

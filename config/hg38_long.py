@@ -1,0 +1,12 @@
+# hg38_small with 4,096 bases of context, two passes of hg38's training chromosomes (4.3 billion bases).
+# Two 24 GB cards such as RTX 4090s: about 7 hours and 13 GB each (estimates; loss at scale not yet measured).
+out_dir = "out-long"
+dataset = "hg38"
+block_size = 4096
+n_layer = 12
+n_head = 6
+n_embd = 768
+batch_tokens = 2**20
+batch_size = 8
+max_iters = 4100
+eval_interval = 100

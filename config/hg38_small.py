@@ -1,0 +1,12 @@
+# The flagship: 85M parameters in matrices, 1,024 bases of context, two passes of hg38's training chromosomes (4.3 billion bases).
+# Two 24 GB cards such as RTX 4090s: about 4.5 hours and 13 GB each; one: about 9 hours (estimates; loss at scale not yet measured).
+out_dir = "out"
+dataset = "hg38"
+block_size = 1024
+n_layer = 12
+n_head = 6
+n_embd = 768
+batch_tokens = 2**20
+batch_size = 32         # windows of 1,024 on each card at a time
+max_iters = 4100
+eval_interval = 100

@@ -10,39 +10,36 @@ learns to tell them apart from the model's frozen states. Windows, strands, cont
 import gzip
 import hashlib
 import math
-import os
-import sys
-import time
 import zlib
-from collections import Counter
 from functools import partial
 from json import dumps
 from pathlib import Path
 
 import numpy as np
+import requests
 import torch
 import torch.nn.functional as F
-import tqdm
 from torch import nn
+from tqdm import tqdm
 
 from config import configure, die, find_dataset
 from data import N, Genome, decode, reverse_complement
 from model import GPT, Markov, base_nll
+from prepare_hg38 import download
 from runtime import load_model, pick_device
 
 ckpt = "out/ckpt.pt"    # the model to evaluate
 dataset = ""            # a prepared genome; "": the one that the checkpoint was trained on
 ccre = ""               # a BED of elements; "": ccre.bed in the dataset's folder, else ENCODE's list, downloaded once
-split = "test"          # whose DART-Eval chromosomes to test on: train, val or test
-only = ""               # zero_shot or probe, to do one of the two
-full = False            # the official size: all pairs, and a probe of 150 epochs over all of them
+split = "test"          # whose DART-Eval chromosomes to test on: train | val | test
+only = ""               # zero_shot | probe, to do one of the two
+full = False            # the official size: all pairs, and a probe of 150 epochs over all of them; days without a large GPU
 max_pairs = 0           # pairs scored, evenly spaced along the list; 0: 20,000 on a GPU, 1,000 on a CPU
 probe_pairs = 0         # pairs that the probe trains on; 0: 20,000 on a GPU, 1,000 on a CPU
 probe_epochs = 20       # passes over them
-probe_batch = 0         # pairs per step of the probe; 0: about 32 steps an epoch, of 16 to 2048 pairs
+probe_batch = 0         # pairs per step of the probe; 0: about 32 steps an epoch, of 16 to 2,048 pairs
 probe_memory = 4.0      # GB for the probe to keep states in, as bfloat16; if they need more, each epoch computes them
-layer = 0               # the probe reads the states after this many blocks; 0: all
-markov_order = 12       # highest order of Markov models (less where 4^order exceeds the training bases); 0: the bigram alone
+markov_order = 12       # highest Markov order beside the model (less if 4^order exceeds the training bases); 0: the bigram alone
 batch_size = 128        # windows at once through the model
 write_pairs = ""        # a TSV file for the pairs as scored
 json = ""               # a file for the results, rewritten as each of them comes
@@ -60,75 +57,57 @@ PUBLISHED = {  # the paper's Table 3: zero-shot, probe, paired probe; the last i
     "ab initio CNN": (None, .846, .932), "Nucl. Transformer v2 500M": (.745, .819, .917), "Mistral-DNA": (.863, .759, .859),
     "DNABERT-2": (.876, .847, .943), "HyenaDNA large-1m": (.891, .847, .935), "GENA-LM large": (.947, .887, .959),
     "Caduceus-PS 131k (*)": (.971, .726, .896), "Evo 2 7B (+)": (.976, None, None)}
-FOOTNOTE = """published: on ENCODE's 2,348,854 elements, one strand, test chromosomes that those models were pretrained on
+FOOTNOTE = """published: on ENCODE's 2,348,854 elements, one strand, float32; those models saw the test chromosomes in pretraining
 (*) its probe saw two positions only, an artefact of the official script  (+) unofficial, read off a plot"""
-
-bar = partial(tqdm.tqdm, leave=False, delay=1)
+bar = partial(tqdm, leave=False, delay=1)
 
 
 def read_bed(path):
-    """A BED file, plain or gzip -> record array (chrom, start, end, flip, kind) in its order; dies at a row that is no element.
-
-    flip: whether the pair is read on the other strand, the official draws: one for every row, before any are left out.
-    """
-    rows = []
+    """A BED file, plain or gzip -> record array (chrom, start, end, flip: read the other strand, kind); dies at a bad row."""
+    rows, opener = [], gzip.open if str(path).endswith("gz") else open
     try:
-        with open(path, "rb") as file:
-            opener = gzip.open if file.read(2) == b"\x1f\x8b" else open
         with opener(path, "rt", encoding="utf-8", errors="replace") as file:
             for number, line in enumerate(file, 1):
                 if line.isspace() or line.startswith(("#", "track ", "browser ")):
                     continue
                 row = line.rstrip("\r\n").split("\t")
-                try:
-                    start, end = int(row[1]), int(row[2])
-                except (IndexError, ValueError):
-                    die(f"{path} line {number} is no BED row (name, tab, start, tab, end): {line[:60].strip()!r}")
-                if not 0 <= start < end <= start + WINDOW:
-                    die(f"{path} line {number}: {row[0]}:{start}-{end} is no element of 1 to {WINDOW} bases: remove it")
-                rows.append((sys.intern(row[0]), start, end, False, sys.intern(row[9] if len(row) > 9 else "")))
-    except FileNotFoundError:
-        die(f"no file {path}: give --ccre=FILE, a BED of elements")
+                start, end = map(int, row[1:3]) if len(row) > 2 and row[1].isdecimal() and row[2].isdecimal() else (0, 0)
+                if not start < end <= start + WINDOW:
+                    die(f"{path} line {number} is not name, tab, start, tab, end of 1 to {WINDOW} bases: {line[:60].strip()!r}")
+                rows.append((row[0], start, end, False, row[9] if len(row) > 9 else ""))
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         die(f"{path} is truncated or damaged ({error}): fetch it again")
     if not rows:
         die(f"{path} holds no elements: give --ccre=FILE, a BED of elements")
     elements = np.rec.array(rows, [("chrom", object), ("start", int), ("end", int), ("flip", bool), ("kind", object)])
-    elements.flip = np.random.RandomState(0).randint(0, 2, len(rows)) == 0
+    elements.flip = np.random.RandomState(0).randint(0, 2, len(rows)) == 0  # official: a draw for each row, before any is left out
     return elements
 
 
 def find_ccre(folder):
     """The BED where none is named: the dataset's own, or ENCODE's list, downloaded once and checked."""
     path = Path(__file__).parent / "data" / "ccre" / "ENCFF420VPZ.bed.gz"
-    if (folder / "ccre.bed").is_file():
-        return folder / "ccre.bed"
-    if not path.is_file():
-        import requests
-        from prepare_hg38 import download
-        try:
-            md5 = requests.get(PORTAL, {"format": "json"}, headers={"Accept": "application/json"}, timeout=60).json()["md5sum"]
-        except (requests.RequestException, ValueError, KeyError) as error:
-            die(f"no answer from encodeproject.org ({type(error).__name__}): try again, or give --ccre=FILE, a BED of elements")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        download(PORTAL + "@@download/ENCFF420VPZ.bed.gz", path, md5=md5)
+    for held in (folder / "ccre.bed", path):
+        if held.is_file():
+            return held
+    try:
+        md5 = requests.get(PORTAL, {"format": "json"}, headers={"Accept": "application/json"}, timeout=60).json()["md5sum"]
+    except (requests.RequestException, ValueError, KeyError) as error:
+        die(f"no answer from encodeproject.org ({type(error).__name__}): try again, or give --ccre=FILE, a BED of elements")
+    download(PORTAL + "@@download/ENCFF420VPZ.bed.gz", path, md5)
     return path
 
 
 def choose(elements, genome, split, path="the BED"):
     """{part: its rows of the BED} for train ... split, by DART-Eval's chromosomes; dies where BED and genome do not fit."""
-    here = np.array([c in genome.chroms for c in elements.chrom])
-    if not here.any():
-        name = elements.chrom[0]
-        hint = "put chr before its names" if f"chr{name}" in genome.chroms else "give the BED of this genome"
-        die(f"none of the chromosomes of {path} ({name}, ...) is in {genome.folder} ({', '.join(genome.chroms)}): {hint}")
-    for e in elements[here][[e.end > genome.chroms[e.chrom]["length"] for e in elements[here]]]:
-        die(f"{path}: {e.chrom}:{e.start}-{e.end} lies beyond the end of {e.chrom}: it is of another assembly than {genome.folder}")
-    parts = list(CHROMS)[:list(CHROMS).index(split) + 1]
-    rows = {part: np.flatnonzero(here & np.isin(elements.chrom.astype(str), CHROMS[part])) for part in parts}
+    ends = {name: chrom["length"] for name, chrom in genome.chroms.items()}
+    for e in elements[elements.end > [ends.get(c, math.inf) for c in elements.chrom]]:
+        die(f"{path}: {e.chrom}:{e.start}-{e.end} is beyond the end of {e.chrom}: give the BED of {genome.folder}'s assembly")
+    parts = {part: [c for c in CHROMS[part] if c in ends] for part in list(CHROMS)[:list(CHROMS).index(split) + 1]}
+    rows = {part: np.flatnonzero([c in names for c in elements.chrom]) for part, names in parts.items()}
     if not len(rows[split]):
-        die(f"{path} has no element on the {split} chromosomes ({', '.join(CHROMS[split])}) that {genome.folder} holds "
-            f"({', '.join(genome.chroms)}): choose another --split or --dataset")
+        die(f"{path} (on {elements.chrom[0]}, ...) has no element on {genome.folder}'s {split} chromosomes "
+            f"({', '.join(parts[split]) or 'it has none'}): check for names without chr, or choose another --split, --ccre or --dataset")
     return rows
 
 
@@ -139,10 +118,10 @@ def spaced(rows, wanted):
 
 
 def shuffle_paths(windows, low, high, seeds):
-    """The official dinucleotide shuffle for B windows at once -> (B, L) positions at which a window reads as its control.
+    """The official dinucleotide shuffle of B windows at once -> (B, L) positions at which a window reads as its control.
 
-    windows: (B, L) bases, no N within the elements [low, high), (B,) each; seeds: B arrays of four uint32. For each base, the list of
-    places that follow it is permuted, all but its last, for A, C, G, T in turn; a walk from the start uses each list in order. Flanks
+    windows: (B, L), no N within the elements [low, high), (B,) each; seeds: B arrays of four uint32. The list of the places that
+    follow a base is permuted, all but its last, for A, C, G, T in turn; a walk from the start takes each list in order. Flanks
     are two more letters, whose lists stay in order.
     """
     B, L = windows.shape
@@ -184,66 +163,30 @@ def make_pairs(genome, elements, chunk=1024):
     return pairs, holes
 
 
-def save(path, lines):
-    """Write a text file whole or not at all."""
-    with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in lines)
-    os.replace(f"{path}.tmp", path)
-
-
-def pair_lines(elements, pairs):
-    """The pairs as scored, as lines of a TSV under the official names of the columns."""
-    yield "#chr\tinput_start\tccre_start\tccre_end\treverse_complement\tseq\tctrl"
-    for e, (seq, ctrl) in zip(elements, pairs):
-        yield "\t".join(map(str, (e.chrom, e.start - (WINDOW - e.end + e.start) // 2, e.start, e.end, e.flip, decode(seq), decode(ctrl))))
-
-
-def place(model):
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
-
-
 @torch.inference_mode()
-def score(model, bases, batch_size=128, name="score"):
-    """(M, T) uint8 bases -> (M,) float64 nats: log-probability of all but the first base, given the start symbol and those before.
-
-    The first base, which the official score leaves out, is the same in both members of a pair.
-    """
-    out = []
-    for i in bar(range(0, len(bases), batch_size), name):
-        nats = base_nll(model, torch.from_numpy(bases[i:i + batch_size]).to(place(model)).long())
-        out.append(-nats[:, 1:].cpu().double().sum(1))
-    return torch.cat(out).numpy()
-
-
-def margins(model, pairs, batch_size=128, name="score"):
-    """(M, 2, T) pairs -> (M,) float64: by how many nats the window is likelier than its control."""
-    return -np.diff(score(model, pairs.reshape(-1, pairs.shape[-1]), batch_size, name).reshape(-1, 2))[:, 0]
+def score(model, bases, batch_size=128, name="score", device="cpu"):
+    """(..., T) uint8 bases -> (...) float64 nats: log-probability, given the start symbol, of all but the first (the official score)."""
+    pieces = bar(torch.from_numpy(np.ascontiguousarray(bases)).flatten(0, -2).split(batch_size), name)
+    nats = [base_nll(model, piece.to(device).long())[:, 1:].cpu().double().sum(1) for piece in pieces]
+    return -torch.cat(nats).numpy().reshape(bases.shape[:-1])
 
 
 def rate(margin, tie=TIE):
-    """Accuracy over margins, where a tie counts as wrong, with its 95 % interval by Wilson's score."""
-    n, z = len(margin), 1.959964
-    p = float((margin > tie).mean())
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    return {"pairs": n, "accuracy": p, "low": max(0.0, centre - half), "high": min(1.0, centre + half),
+    """Accuracy over margins, where a tie counts as wrong, with its 95 % interval (Wilson's score)."""
+    n, p = len(margin), float((margin > tie).mean())
+    q = 1.959964 ** 2 / n
+    middle, half = (p + q / 2) / (1 + q), math.sqrt(q * p * (1 - p) + q * q / 4) / (1 + q)
+    return {"pairs": n, "accuracy": p, "low": max(0.0, middle - half), "high": min(1.0, middle + half),
             "ties": int((abs(margin) <= tie).sum()), "median": float(np.median(margin))}
 
 
-class OneHot(nn.Module):
-    """A model whose state at a base is that base."""
-
-    def states(self, idx):
-        return F.one_hot(idx, 5)[..., :4].float()
-
-
 @torch.no_grad()
-def states(model, bases, layer=0):
-    """(B, T) bases -> (B, T, C) fp32, the state at each base, which it has read; no start symbol if the context has no room."""
-    tokens = F.pad(torch.from_numpy(bases).to(place(model)).long(), (1, 0), value=N)
-    if isinstance(model, GPT):
-        return model.states(tokens[:, -model.config.block_size:], layer=layer or None)[:, -bases.shape[1]:].float()
-    return model.states(tokens)[:, 1:].float()
+def states(model, bases, device="cpu"):
+    """(B, T) uint8 bases -> (B, T, C) fp32, the state at each base, which has read it; without a model: the bases, one-hot."""
+    bases = torch.from_numpy(bases).to(device).long()
+    if model is None:
+        return F.one_hot(bases, 4).float()
+    return model.states(F.pad(bases, (1, 0), value=N))[:, 1:].float()
 
 
 class CNN(nn.Module):
@@ -251,104 +194,163 @@ class CNN(nn.Module):
 
     def __init__(self, C):
         super().__init__()
-        self.convs = nn.ModuleList((nn.Conv1d(C, 32, 1, padding=1), nn.Conv1d(32, 32, 8, padding=1), nn.Conv1d(32, 32, 8, padding=1)))
+        self.convs = nn.Sequential(nn.Conv1d(C, 32, 1, padding=1), nn.ReLU(), nn.Conv1d(32, 32, 8, padding=1), nn.ReLU(),
+                                   nn.Conv1d(32, 32, 8, padding=1), nn.ReLU())
         self.out = nn.Linear(32, 2)
 
     def forward(self, x):
-        x = x.mT
-        for conv in self.convs:
-            x = F.relu(conv(x))
-        return self.out(x.sum(2))
+        return self.out(self.convs(x.mT).sum(2))
 
 
-class AbInitio(nn.Module):
-    """The benchmark's CNN on bases, without a language model: motifs of 41 bases and a learned position; 67,840 weights."""
+def train_probe(embed, pairs, folds, epochs=20, batch=64, shuffle=True, memory=4.0, chunk=64, seed=0, name="probe", device="cpu"):
+    """Train the CNN on embed(bases) of pairs, (M, 2, T) -> (M, 2) logit margins, real minus control; nan where not tested.
 
-    def __init__(self, C):
-        super().__init__()
-        self.motifs, self.position = nn.Conv1d(C, 256, 41, padding="same"), nn.Parameter(torch.randn(WINDOW, 1))
-        self.spread, self.cnn = nn.Linear(1, 256), CNN(256)
-
-    def forward(self, x):
-        return self.cnn(F.relu(self.motifs(x.mT).mT + self.spread(self.position)))
-
-
-def train_probe(model, head, pairs, folds, epochs=20, batch=64, lr=2e-3, shuffle=True, layer=0, memory=4.0, chunk=128, seed=0, name="probe"):
-    """Train head(C) on the frozen states of pairs, (M, 2, T) uint8 -> (M, 2) margins, real minus control; nan where not tested.
-
-    folds: [(train, val, test) rows of pairs, ...]. Adam on the official loss, cross-entropy of the windows plus that of the
-    controls; the epoch with the least loss on val is kept. memory: GB in which states may be kept.
+    folds: [(train, val, test) rows of pairs, ...]. Loss: cross-entropy of the windows plus that of the controls; the epoch of
+    least loss on val is kept. memory: GB in which states may be kept; if they need more, they are computed each time.
     """
     def compute(rows):
-        flat = pairs[rows].reshape(-1, pairs.shape[2])
-        return torch.cat([states(model, flat[i:i + chunk], layer) for i in range(0, len(flat), chunk)]).unflatten(0, (-1, 2))
+        return torch.cat([embed(pairs[part].reshape(-1, pairs.shape[2])) for part in cut(rows, chunk)]).unflatten(0, (-1, 2))
 
-    def run(rows):  # -> (loss, margins)
-        logits = net((kept[rows].to(where).float() if fits else compute(rows)).flatten(0, 1))
-        loss = 2 * F.cross_entropy(logits, torch.tensor((1, 0), device=where).repeat(len(rows)))
+    def run(rows, grad=False):  # -> (loss, margins)
+        with torch.set_grad_enabled(grad):
+            logits = net((kept[rows] if fits else compute(rows)).to(device).float().flatten(0, 1))
+            loss = 2 * F.cross_entropy(logits, torch.tensor((1, 0), device=device).repeat(len(rows)))
         return loss, (logits[:, 1] - logits[:, 0]).detach().unflatten(0, (-1, 2)).cpu().numpy()
 
-    def cut(rows, size):
-        return [rows[i:i + size] for i in range(0, len(rows), size)]
-
-    rng, out, where, shape = np.random.default_rng(seed), np.full(pairs.shape[:2], np.nan), place(model), compute([0]).shape[1:]
+    cut = lambda rows, size: np.split(rows, range(size, len(rows), size))
+    rng, out, shape = np.random.default_rng(seed), np.full(pairs.shape[:2], np.nan), compute(np.arange(1)).shape[1:]
     fits = 2 * len(pairs) * shape.numel() <= memory * 1e9
     if fits:
         kept = torch.empty(len(pairs), *shape, dtype=torch.bfloat16)
         for rows in bar(cut(np.arange(len(pairs)), chunk), f"{name}: states"):
             kept[rows] = compute(rows).to("cpu", torch.bfloat16)
-    progress = bar(total=len(folds) * epochs, desc=f"{name}: probe", unit="epoch")
     for train, val, test in folds:
         torch.manual_seed(seed)
-        net, best = head(shape[-1]).to(where), (math.inf, None)
-        optimizer = torch.optim.Adam(net.parameters(), lr=lr)
-        for _ in range(epochs):
+        net, best = CNN(shape[-1]).to(device), (math.inf, None)
+        optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+        for _ in bar(range(epochs), f"{name}: epochs"):
             for rows in cut(rng.permutation(train) if shuffle else train, batch):
                 optimizer.zero_grad()
-                run(rows)[0].backward()
+                run(rows, True)[0].backward()
                 optimizer.step()
-            with torch.no_grad():
-                loss = sum(run(rows)[0].item() * len(rows) for rows in cut(val, chunk)) / len(val)
+            loss = sum(run(rows)[0].item() * len(rows) for rows in cut(val, chunk)) / len(val)
             if loss < best[0]:
                 best = loss, {k: v.clone() for k, v in net.state_dict().items()}
-            progress.update()
         net.load_state_dict(best[1] or net.state_dict())
-        with torch.no_grad():
-            for rows in cut(test, chunk):
-                out[rows] = run(rows)[1]
-    progress.close()
+        for rows in cut(test, chunk):
+            out[rows] = run(rows)[1]
     return out
 
 
 def probe_metrics(margin):
-    """Metrics of (M, 2) margins, windows and controls; equal ones are half a win for AUROC, and one threshold for AUPRC."""
-    M, truth = len(margin), np.repeat((1, 0), len(margin))
-    _, group, size = np.unique(-margin.T.ravel(), return_inverse=True, return_counts=True)
-    hits = np.bincount(group, truth)
-    tp, fp = int((margin[:, 0] > 0).sum()), int((margin[:, 1] > 0).sum())
-    bottom = math.sqrt((tp + fp) * (2 * M - tp - fp))
-    paired = rate(margin[:, 0] - margin[:, 1], 0)
-    return {"pairs": M, "accuracy": (tp + M - fp) / (2 * M), "paired": paired["accuracy"], "low": paired["low"], "high": paired["high"],
+    """Metrics of (M, 2) margins, windows and controls; equal ones are half a win for AUROC and one threshold for AUPRC."""
+    M, (tp, fp) = len(margin), (margin > 0).sum(0).tolist()
+    _, group, size = np.unique(-margin.T.ravel(), return_inverse=True, return_counts=True)  # from the highest
+    hits = np.bincount(group[:M], minlength=len(size))
+    bottom, paired = math.sqrt((tp + fp) * (2 * M - tp - fp)), rate(margin[:, 0] - margin[:, 1], 0)
+    return {"pairs": M, "paired": paired["accuracy"], "low": paired["low"], "high": paired["high"],
+            "accuracy": (tp + M - fp) / (2 * M), "mcc": (tp - fp) / bottom if bottom else 0.0,
             "auroc": float((hits * (M - np.cumsum(size - hits) + (size - hits) / 2)).sum() / M ** 2),
-            "auprc": float((hits * np.cumsum(hits) / np.cumsum(size)).sum() / M), "mcc": (tp - fp) / bottom if bottom else 0.0}
+            "auprc": float((hits * np.cumsum(hits) / np.cumsum(size)).sum() / M)}
 
 
 def make_folds(elements, rows, tested, wanted):
-    """(rows for the probe, folds of them, which kind): the official split, or by chromosome where it leaves too few elements.
+    """(rows for the probe, folds of them, which kind): the official split, or by chromosome where that leaves too few elements.
 
-    By chromosome: of up to five groups of chromosomes, each that holds tested rows is held out in turn, the next one selects, the
-    others train. No folds where there are fewer than three chromosomes.
+    By chromosome, in up to five groups: one is tested, the next selects, the others train; no folds below three chromosomes.
     """
     if len(rows) == 3 and min(len(rows["train"]), len(rows["val"])) >= FEW:
         parts = spaced(rows["train"], wanted), spaced(rows["val"], wanted // 4), spaced(tested, wanted)
         ends = np.cumsum([len(part) for part in parts])
         return np.concatenate(parts), [np.split(np.arange(ends[-1]), ends[:-1])], "official split"
     chosen = np.concatenate((tested, spaced(np.setdiff1d(np.concatenate(list(rows.values())), tested), wanted)))
-    sizes = Counter(elements.chrom[chosen])
-    total, group = [0] * min(5, len(sizes)), {}
-    for name, size in sizes.most_common():
-        group[name] = total.index(min(total))
-        total[group[name]] += size
-    g, test, G = np.array([group[c] for c in elements.chrom[chosen]]), np.arange(len(chosen)) < len(tested), len(total)
-    folds = [[np.flatnonzero(x) for x in ((g != f) & (g != (f + 1) % G), g == (f + 1) % G, (g == f) & test)] for f in range(G)]
-    return chosen, [fold for fold in folds if len(fold[2])] if G > 2 else [], "cross-validated by chromosome"
+    names, counts = np.unique(elements.chrom[chosen].astype(str), return_counts=True)
+    group = {name: i % 5 for i, name in enumerate(names[np.argsort(-counts, kind="stable")])}
+    G, g, test = min(5, len(names)), np.array([group[c] for c in elements.chrom[chosen]]), np.arange(len(chosen)) < len(tested)
+    folds = [((g != f) & (g != (f + 1) % G), g == (f + 1) % G, test & (g == f)) for f in range(G) if G > 2]
+    return chosen, [tuple(map(np.flatnonzero, fold)) for fold in folds if fold[2].any()], "cross-validated by chromosome"
+
+
+def save(path, text):
+    """Write a text file whole or not at all."""
+    Path(f"{path}.tmp").write_text(text, encoding="utf-8")
+    Path(f"{path}.tmp").replace(path)
+
+
+if __name__ == "__main__":
+    run = configure(globals())
+    if split not in CHROMS or only not in ("", "zero_shot", "probe") or min(probe_epochs, batch_size) < 1 \
+            or min(max_pairs, probe_pairs, probe_batch, markov_order) < 0:
+        die("split is train, val or test; only is zero_shot or probe; probe_epochs and batch_size start at 1, other counts at 0")
+    device, dtype, autocast = pick_device(device, dtype)
+    torch.set_float32_matmul_precision("highest")  # float32 means it
+    model, checkpoint = load_model(ckpt, device)
+    if model.config.block_size <= WINDOW:
+        die(f"{ckpt} has a context of {model.config.block_size}: a window and its start symbol take {WINDOW + 1}")
+    genome = Genome(find_dataset(dataset or checkpoint["config"].get("dataset", "")))
+    elements = read_bed(path := ccre or find_ccre(genome.folder))
+    rows, many = choose(elements, genome, split, path), 20_000 if device.type == "cuda" else 1_000
+    tested = spaced(rows[split], len(elements) if full else max_pairs or many)
+    (pairs, holes), chosen = make_pairs(genome, elements[tested]), elements[tested]
+    names, train = list(dict.fromkeys(chosen.chrom)), checkpoint["data"].get("train", ())
+    notes = [f"elements: {path}, {len(elements):,} rows" + ", not the published list" * (len(elements) != OFFICIAL_ROWS),
+             f"pairs: {len(pairs):,} of {len(rows[split]):,} on {split} chromosomes here ({', '.join(names)}); {holes:,} hold N, read as A",
+             f"pretraining saw {', '.join(c for c in names if c in train) or 'none'} of these chromosomes",
+             f"the model computes in {str(dtype)[6:]}" + " (official: float32)" * (dtype != torch.float32)]
+    print("\n".join(notes), flush=True)
+    if write_pairs:
+        start = chosen.start - (WINDOW - (chosen.end - chosen.start)) // 2
+        save(write_pairs, "#chr\tinput_start\tccre_start\tccre_end\treverse_complement\tseq\tctrl\n" + "".join(
+            f"{e.chrom}\t{a}\t{e.start}\t{e.end}\t{e.flip}\t{decode(x)}\t{decode(y)}\n" for e, a, (x, y) in zip(chosen, start, pairs)))
+    if dtype != torch.float32:  # for the model, not for the probe
+        model.forward, model.states = autocast(model.forward), autocast(model.states)
+    results = {"settings": run, "step": checkpoint["step"], "notes": notes, "models": {}, "published": PUBLISHED, "footnote": FOOTNOTE}
+
+    def record(name, what, result):
+        results["models"].setdefault(name, {})[what] = result
+        print(f"{name}: {what} {result.get('paired', result['accuracy']):.3f}", flush=True)
+        if json:
+            save(json, dumps(results, indent=1) + "\n")
+
+    order = max(1, min(markov_order, int(math.log(max(4, len(genome.bases("train"))), 4))))
+    print(f"counting Markov models up to order {order} on {genome.folder}'s training bases ...", flush=True)
+    markov = Markov(genome.bases("train"), order)
+    if only != "probe":
+        val = rows["val"] if split == "test" and len(rows["val"]) >= FEW else tested
+        sample, by_order = make_pairs(genome, elements[spaced(val, 1_000)])[0], {1: 0.0}
+        for markov.order in range(2, order + 1):
+            by_order[markov.order] = rate(-np.diff(score(markov, sample, 512, f"Markov order {markov.order}"))[:, 0])["accuracy"]
+        best = max(by_order, key=by_order.get)
+        notes.append(f"Markov orders 1 to {order} on {len(sample):,} {'tested' if val is tested else 'val'} pairs, which choose the order: "
+                     + " ".join(f"{a:.3f}" for a in by_order.values()))
+        print(notes[-1], flush=True)
+        record("uniform", "zero_shot", rate(np.zeros(len(pairs))))
+        for name, scored, where, markov.order in [("bigram", markov, "cpu", 1), (f"Markov order {best}", markov, "cpu", best),
+                                                  ("this model", model, device, 1)]:
+            one, other = (-np.diff(score(scored, x, batch_size, name, where))[:, 0] for x in (pairs, reverse_complement(pairs)))
+            classes = {k: dict(rate(one[m]), both_strands=rate((one + other)[m] / 2))
+                       for k in sorted(set(chosen.kind) - {""}) for m in [chosen.kind == k]}
+            record(name, "zero_shot", dict(rate(one), both_strands=rate((one + other) / 2), by_class=classes))
+    if only != "zero_shot":
+        used, folds, how = make_folds(elements, rows, tested, len(elements) if full else probe_pairs or many)
+        if not folds:
+            die("the probe needs elements on three chromosomes, to train, select and test: --only=zero_shot does without it")
+        sample, sizes = make_pairs(genome, elements[used])[0], [len(fold[0]) for fold in folds]
+        epochs, batch = (150, 2048) if full else (probe_epochs, probe_batch or min(2048, max(16, sizes[0] // 32)))
+        notes.append(f"probe: {how}, training on {sizes} pairs, {epochs} epochs, batches of {batch}" + ", shuffled, states in "
+                     "bfloat16 (official: all elements of the training chromosomes, 150 epochs, 2048, in order, float32)" * (not full))
+        print(notes[-1], flush=True)
+        torch.manual_seed(seed)
+        markov.order, untrained = 1, GPT(model.config).to(device).eval()
+        for name, scored, where in [("one-hot", None, device), ("bigram", markov, "cpu"), ("untrained", untrained, device),
+                                    ("this model", model, device)]:
+            embed = partial(states, scored, device=where)
+            margin = train_probe(embed, sample, folds, epochs, batch, not full, probe_memory, seed=seed, name=name, device=device)
+            record(name, "probe", probe_metrics(margin[~np.isnan(margin).any(1)]))
+    span = lambda r, key="accuracy": f"{r[key]:.3f} ({r['low']:.3f}-{r['high']:.3f})" if r else "-"
+    lines = [("DART-Eval Task 1", "zero-shot (95 %)", "ties", "both strands", "probe", "probe, paired", "AUROC")]
+    for name, row in results["models"].items():
+        z, p = row.get("zero_shot", {}), row.get("probe", {})
+        lines.append((name, span(z), str(z.get("ties", "-")), span(z.get("both_strands")), span(p)[:5], span(p, "paired"), f"{p.get('auroc', 0):.3f}"))
+    lines += [(name, *(f"{x:.3f}" if x else "-" for x in (z, 0, 0, p, paired, 0))) for name, (z, p, paired) in PUBLISHED.items()]
+    print("", *(f"{a:26}{b:21}{c:>7}  {d:21}{e:7}{f:21}{g}" for a, b, c, d, e, f, g in lines), FOOTNOTE, sep="\n")

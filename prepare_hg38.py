@@ -5,10 +5,9 @@
     python prepare_hg38.py --assembly mm39                  another genome of UCSC's, into data/mm39
     python prepare_hg38.py --fasta my.fa.gz --out data/my   a FASTA of any genome: plain, gzip or bgzip
 
-Without --chroms, records named chr... are taken where they are primary chromosomes (not chrM, chrEBV, chrUn, nor with a "_" in
-the name: chr1-22, X, Y of hg38), and all records named in another way. What val and test do not name is for training.
+Without --chroms, of records named chr... the primary ones are taken (no chrM, chrEBV, chrUn, and no "_" in the name: for hg38
+chr1-22, X, Y), and every record that is named in another way. What val and test do not name is for training.
 """
-import errno
 import hashlib
 import json
 import re
@@ -17,8 +16,9 @@ import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
-from itertools import groupby
+from contextlib import suppress
+from functools import partial
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
@@ -27,34 +27,26 @@ from tqdm import tqdm
 from urllib3.exceptions import HTTPError
 
 from config import configure, die
-from data import FORMAT, MIN_GAP, N, SPLITS, Genome, encode
+from data import FORMAT, MIN_GAP, SPLITS, Genome, encode
 
-fasta = ""  # a FASTA file to prepare, instead of a download
-chroms = ""  # only these chromosomes, such as chr19,chr21,chr22 (empty: all primary ones)
-out = ""  # the folder to write (empty: data/<assembly> beside this script)
-val_chroms = "auto"  # to validate on; auto: those of DART-Eval's chr6,chr21 that the FASTA holds; may be empty
-test_chroms = "auto"  # never trained on; auto: likewise chr5,chr10,chr14,chr18,chr20,chr22
-assembly = "hg38"  # UCSC's name of the genome: mm39, hs1, ...; with --fasta only a label
+fasta = ""            # a FASTA file to prepare, instead of a download
+chroms = ""           # only these chromosomes, such as chr19,chr21,chr22; empty: all primary ones
+out = ""              # the folder to write; empty: data/<assembly> beside this script
+val_chroms = "auto"   # chromosomes to validate on; auto: those of DART-Eval's chr6,chr21 that the FASTA holds; may be empty
+test_chroms = "auto"  # chromosomes kept from training; auto: likewise chr5,chr10,chr14,chr18,chr20,chr22
+assembly = "hg38"     # UCSC's name of the genome: mm39, hs1, ...; with --fasta only a label
 url = "https://hgdownload.soe.ucsc.edu/goldenPath"  # where to download from
-keep_fasta = True  # keep what was downloaded: another split (--fasta, --out) then needs no download
+keep_fasta = True     # keep what was downloaded: another split (--fasta, --out) then needs no download
 
 DART = {"val": ["chr6", "chr21"], "test": ["chr5", "chr10", "chr14", "chr18", "chr20", "chr22"]}
 HG38 = [f"chr{c}" for c in (*range(1, 23), "X", "Y")]
-HG38_MD5 = "1c9dcaddfa41027f17cd8f7a82c7293b"  # of UCSC's hg38.fa.gz, 983,659,424 bytes
-NOT_PRIMARY = re.compile(r"chr(.*_.*|Un.*|M|MT|EBV)")
+PINNED = {"hg38.fa.gz": "1c9dcaddfa41027f17cd8f7a82c7293b"}  # md5; 983,659,424 bytes
 BLOCK = 1 << 19  # bytes of text at a time: small enough for a CPU's cache
-BAD = 255  # in TABLE: not a nucleotide code of IUPAC
-TABLE = bytes(encode(bytes([c]))[0] if c in b"ACGTNRYSWKMBDHVacgtnryswkmbdhv" else BAD for c in range(256))
-
-
-def progress(total, what, done=0):
-    """A bar with rate and ETA for what takes over a second; where nobody is watching, a line every 10 seconds."""
-    return tqdm(total=total, initial=done, desc=what, unit="B", unit_scale=True, delay=1,
-                mininterval=0.2 if sys.stderr.isatty() else 10)
+TABLE = bytes(encode(bytes([c]))[0] if c in b"ACGTNRYSWKMBDHVacgtnryswkmbdhv" else 255 for c in range(256))  # 255: no base
+BAR = partial(tqdm, unit="B", unit_scale=True, delay=1, mininterval=0.2 if sys.stderr.isatty() else 10)
 
 
 def md5_of(path):
-    """The md5 of a file, as hex digits."""
     md5 = hashlib.md5()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -67,29 +59,29 @@ def download(url, path, md5=None, delay=1.0, tries=5, hint="check the address"):
 
     What may pass (no connection, a dropped one, HTTP 5xx, 408, 429) is tried again after delay, 2 delay, 4 delay... seconds,
     until `tries` attempts in a row brought nothing. Dies then, on any other HTTP error, and on a wrong md5. A file that is
-    already there is not fetched again; it must have that md5.
+    there already is not fetched again, but must have that md5.
     """
     path, part, failures = Path(path), Path(f"{path}.part"), 0
     if path.exists():
         return md5 in (None, md5_of(path)) or die(f"{path} is not {url} (another md5): remove it, or give it as --fasta")
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        before = have = part.stat().st_size if part.exists() else 0
+        before = part.stat().st_size if part.exists() else 0
+        have = max(before - 1, 0)  # the last byte once more: for a part that is whole the server has an answer then
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         try:
             with requests.get(url, headers=headers, stream=True, timeout=(10, 60)) as reply:
-                if reply.status_code == 416 and have:  # nothing beyond what is here: it is whole, or of another file
-                    if reply.headers.get("Content-Range") == f"bytes */{have}":
-                        break
-                    part.unlink()
+                if reply.status_code == 416:
+                    part.unlink()  # longer than the file: of another one
                 elif 400 <= reply.status_code < 500 and reply.status_code not in (408, 429):
                     die(f"{url}: {reply.status_code} {reply.reason}: {hint}")
                 if reply.status_code not in (200, 206):
                     raise ConnectionError(f"{reply.status_code} {reply.reason}")
                 if not reply.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-                    have = 0  # the server ignores Range: from the start
+                    have = 0  # Range was ignored: from the start
                 size = have + int(reply.headers["Content-Length"]) if "Content-Length" in reply.headers else None
-                with open(part, "ab" if have else "wb") as file, progress(size, path.name, have) as bar:
+                with open(part, "r+b" if have else "wb") as file, BAR(total=size, initial=have, desc=path.name) as bar:
+                    file.seek(have)
                     for block in reply.raw.stream(1 << 20, decode_content=False):
                         file.write(block)
                         bar.update(len(block))
@@ -101,11 +93,12 @@ def download(url, path, md5=None, delay=1.0, tries=5, hint="check the address"):
             failures = 1 if part.exists() and part.stat().st_size > before else failures + 1
             if failures >= tries:
                 die(f"{url}: {reason}: check the network and type the same again" + ": it resumes" * part.exists())
-            print(f"{path.name}: {reason}: trying again in {min(60, delay * 2 ** (failures - 1)):.0f} s", file=sys.stderr)
-            time.sleep(min(60, delay * 2 ** (failures - 1)))
+            pause = min(60, delay * 2 ** (failures - 1))
+            print(f"{path.name}: {reason}: trying again in {pause:.0f} s", file=sys.stderr)
+            time.sleep(pause)
     if md5 not in (None, found := md5_of(part)):
         part.unlink()
-        die(f"{url} came with md5 {found} instead of {md5}: removed; type the same again, or check the source")
+        die(f"{url} came with md5 {found}, not {md5}: removed; type the same again to fetch it anew")
     part.replace(path)
 
 
@@ -131,7 +124,7 @@ def blocks(path, md5, bar):
 
 
 def ahead(items):
-    """The same items, each made in a thread while the one before is used: zlib and md5 let go of the interpreter."""
+    """The same items, each made in a thread while the one before is in use: zlib and md5 let go of the interpreter."""
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(next, items, None)
         while (item := future.result()) is not None:
@@ -140,67 +133,158 @@ def ahead(items):
 
 
 def records(texts, path, seen):
-    """Yield (name, letters with their line ends) in pieces, at each header (name, b"") first; seen collects the names."""
-    name, header, fresh = None, None, True  # header: the part of one that has come; fresh: at the start of a line
-    for text in texts:
-        while text:
-            if header is not None:
-                line, end, text = text.partition(b"\n")
-                header += line
-                if end:
-                    name, header, fresh = header[:1000].decode("utf-8", "replace").partition(" ")[0].strip(), None, True
-                    if not name or name in seen:
-                        die(f"{path}: " + (f"two records named {name}" if name else "a record without a name") + ": mend the FASTA")
-                    seen.add(name)
-                    yield name, b""
-                continue
-            letters, mark, text = text.partition(b">")
-            fresh = letters.endswith(b"\n") if letters else fresh
-            if name is not None:
-                yield name, letters
-            elif letters.strip():
-                page = letters.lstrip().startswith(b"<")
-                die(f"{path}: " + ("an HTML page, not a FASTA" if page else "not a FASTA: text before the first '>'"))
-            if mark and not fresh:
-                die(f"{path}: a '>' inside a line of {name}: not a FASTA, or a damaged one")
-            header = b"" if mark else None
-    if name is None or header is not None:
-        die(f"{path}: " + ("it ends inside a header" if header else "empty: no FASTA record in it"))
+    """Yield (name, letters with their line ends) in pieces, one at least for each header; seen collects the names."""
+    name, rest = None, b"\n"
+    for text in chain(texts, [b"\n"]):
+        text = rest + text
+        parts = text.split(b"\n>") if b">" in text else [text]
+        unfinished = len(parts) > 1 and b"\n" not in parts[-1]  # a header that goes on in the next text
+        rest = b"\n>" + parts.pop() if unfinished else b"\n" if text.endswith(b"\n") else b""
+        for i, letters in enumerate(parts):
+            if i:
+                header, _, letters = letters.partition(b"\n")
+                name = (header.decode("utf-8", "replace").split() or [""])[0]
+                if not name or name in seen:
+                    die(f"{path}: {'two records named ' + name if name else 'a record without a name'}: mend the FASTA")
+                seen.add(name)
+            if name is None and letters.strip() or len(rest) > BLOCK:
+                die(f"{path}: not a FASTA, it does not start with '>' and a name" + " (a web page?)" * (b"<" in letters))
+            yield name, letters
+    if name is None:
+        die(f"{path}: empty, no FASTA record in it: fetch it again")
 
 
-def encode_chromosome(name, pieces, file, path):
-    """Write a record's bases to file; returns {name, length, md5, gaps} and the counts (N, repeats, gc), N not among the latter."""
+def encode_record(name, pieces, file, path):
+    """Write a record's bases to file -> its row {name, length, md5, gaps} and {bases, N, repeats, gc}, the last two without N."""
     md5, length, last, repeats, gc, edges = hashlib.md5(), 0, 0, 0, 0, []
-    for piece in pieces:
-        letters = piece.translate(None, b" \t\r\n")
-        if not letters:
+    for _, piece in pieces:
+        if not (letters := piece.translate(None, b" \t\r\n")):
             continue
         bases = np.frombuffer(letters.translate(TABLE), np.uint8)
-        if bases.max() == BAD:
+        if bases.max() == 255:
             at = int(bases.argmax())
-            die(f"{path}: {name} has {chr(letters[at])!r} at base {length + at:,}: not DNA (a protein or damaged FASTA?)")
+            die(f"{path}: {name} has {chr(letters[at])!r} at base {length + at:,}: not DNA (a protein? a damaged file?)")
         file.write(bases)
-        md5.update(np.frombuffer(letters, np.uint8) & 0xDF)  # & 0xDF: upper case
-        unknown = bases & N  # only N has this bit
-        edges += [[length]] * (unknown[0] != last) + [np.flatnonzero(unknown[1:] != unknown[:-1]) + length + 1]
-        repeats += np.count_nonzero(bases - 8 < np.uint8(4))
-        gc += np.count_nonzero((bases & 7) - 1 < np.uint8(2))
+        md5.update(np.frombuffer(letters, np.uint8) & 0xDF)  # upper case
+        unknown = bases & 4  # the bit that only N has
+        edges += [length] * bool(unknown[0] != last) + (np.flatnonzero(unknown[1:] != unknown[:-1]) + length + 1).tolist()
+        repeats += int(np.count_nonzero(bases - 8 < np.uint8(4)))
+        gc += int(np.count_nonzero((bases & 7) - 1 < np.uint8(2)))
         last, length = unknown[-1], length + len(bases)
     if not length:
-        die(f"{path}: {name} has no sequence: truncated?")
-    runs = np.concatenate([*edges, [length] * bool(last)]).astype(np.int64).reshape(-1, 2)
-    gaps = runs[runs[:, 1] - runs[:, 0] >= MIN_GAP].tolist()
-    return dict(name=name, length=length, md5=md5.hexdigest(), gaps=gaps), (int((runs[:, 1] - runs[:, 0]).sum()), repeats, gc)
+        die(f"{path}: {name} has no sequence: is the file truncated?")
+    runs = np.array(edges + [length] * bool(last), np.int64).reshape(-1, 2)
+    sizes = runs[:, 1] - runs[:, 0]
+    row = dict(name=name, length=length, md5=md5.hexdigest(), gaps=runs[sizes >= MIN_GAP].tolist())
+    return row, dict(bases=length, N=int(sizes.sum()), repeats=repeats, gc=gc)
 
 
-def names(text):
-    """"chr1, chr2" -> ["chr1", "chr2"], each once."""
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+def space(path, url):
+    """(bytes to download, bytes of bases, about) for a file that is here, or else at url."""
+    if not path.exists():
+        with suppress(requests.RequestException):
+            path_size = int(requests.head(url, allow_redirects=True, timeout=60).headers.get("Content-Length", 0))
+            return path_size, 3.4 * path_size  # a gzipped genome has 3.4 bases per byte
+        return 0, 0
+    with open(path, "rb") as file:
+        magic, size = file.read(2), file.seek(0, 2)
+        file.seek(max(size - 4, 0))  # gzip ends with the size of its text
+        return 0, max(3.4 * size, int.from_bytes(file.read(), "little")) if magic == b"\x1f\x8b" else size
 
 
 def prepare(fasta, chroms, out, val_chroms, test_chroms, assembly, url, keep_fasta, delay=1.0):
-    """Everything that this script does, with its settings; delay: see download()."""
-    started, chroms = time.time(), names(chroms)
-    explicit = {split: names(text) for split, text in (("val", val_chroms), ("test", test_chroms)) if text != "auto"}
-    taken = set().union(*explicit.values())  # a chromosome named for one split leaves the other's default
-    held_out = {split: explicit.get(split) or [c for c in DART[split] if c not in taken] ...
+    """The whole script, as a function of its settings; delay: download()'s."""
+    started, out = time.time(), Path(out or Path(__file__).parent / "data" / assembly)
+    chroms, val, test = ([c.strip() for c in text.split(",") if c.strip()] for text in (chroms, val_chroms, test_chroms))
+    named = {split: names for split, names in (("val", val), ("test", test)) if names != ["auto"]}
+    home = {c: split for split in sorted(DART, key=named.__contains__) for c in named.get(split, DART[split])}
+    origin, base = fasta or f"UCSC's {assembly}", f"{url}/{assembly}/{'chromosomes' if chroms else 'bigZips'}"
+
+    def wanted(name):
+        return name in chroms if chroms else name in home or not re.fullmatch(r"chr(.*_.*|Un.*|M|MT|EBV)", name)
+
+    def check(held):
+        if missing := [c for c in sum(named.values(), chroms) if c not in held]:
+            die(f"{origin} has no {', '.join(missing)}: it has {', '.join(held[:30])}")
+        if all(c in home for c in held):
+            die(f"nothing to train on, val and test take all of {', '.join(held)}: "
+                f"type --val_chroms={','.join(held[1:][-1:])} --test_chroms=")
+
+    if both := set(named.get("val", [])) & set(named.get("test", [])):
+        die(f"{', '.join(sorted(both))} is in both --val_chroms and --test_chroms: leave it in one")
+    if fasta and not Path(fasta).is_file():
+        die(f"--fasta={fasta} is {'a folder' if Path(fasta).is_dir() else 'not there'}: name a FASTA file")
+    if known := chroms or HG38 * (assembly == "hg38" and not fasta):
+        check(known)  # before anything is fetched
+    old, other = None, f"{out} already holds another genome or another split: choose another --out, or remove that folder"
+    with suppress(SystemExit):
+        old = Genome(out)  # else there is nothing whole to keep
+    if old and (known and set(known) != set(old.chroms)
+                or any(not wanted(c) or home.get(c, "train") != row["split"] for c, row in old.chroms.items())):
+        die(other)
+    work = out / ".preparing"  # everything is made here, then moved
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        sources = {Path(fasta): {"file": Path(fasta).name}}
+        if not fasta:
+            sources = {out / f"{c}.fa.gz": {"url": f"{base}/{c}.fa.gz"} for c in chroms or [assembly]}
+            listed = PINNED
+            if not all(path.name in PINNED and path.exists() for path in sources):  # else no network is needed
+                download(f"{base}/md5sum.txt", work / "md5sum.txt", delay=delay, hint="check --assembly and --chroms")
+                text = (work / "md5sum.txt").read_text(errors="replace")
+                listed = {name: md5 for md5, name in re.findall(r"(\w{32}) [ *]?(?:\./)?(\S+)", text)}
+            for path, source in sources.items():
+                source["md5"] = md5 = listed.get(path.name)
+                if not md5 or md5 != PINNED.get(path.name, md5):
+                    die(f"{base}/md5sum.txt gives {path.name} the md5 {md5}, not {PINNED.get(path.name, 'any')}: check --chroms, "
+                        "or fetch the file yourself and give it as --fasta")
+        fetch, bases = (sum(sizes) for sizes in zip(*(space(path, source.get("url")) for path, source in sources.items())))
+        free = shutil.disk_usage(out).free
+        print(f"{origin} needs about {(fetch + bases) / 1e9:.2f} GB of disk ({fetch / 1e9:.2f} GB of download, "
+              f"{bases / 1e9:.2f} GB of bases); {out} has {free / 1e9:.2f} GB", flush=True)
+        if fetch + bases > free:
+            die(f"{out} has too little disk for {(fetch + bases) / 1e9:.2f} GB: free some, or choose another --out")
+        splits, seen = {split: dict(bases=0, N=0, repeats=0, gc=0, chroms=[]) for split in SPLITS}, set()
+        for split in SPLITS:
+            (work / f"{split}.bin").touch()
+        for path, source in sources.items():
+            if not fasta:
+                download(source["url"], path, source["md5"], delay)
+            md5 = hashlib.md5()
+            with BAR(total=path.stat().st_size, desc=f"encode {path.name}") as bar:
+                pieces = records(ahead(blocks(path, md5, bar)), path, seen)
+                for name, pieces in groupby(pieces, lambda piece: piece[0]):
+                    if name is None or not wanted(name):
+                        continue
+                    split = home.get(name, "train")
+                    with open(work / f"{split}.bin", "ab") as file:
+                        row, counts = encode_record(name, pieces, file, path)
+                    splits[split]["chroms"].append({**row, "offset": splits[split]["bases"]})
+                    for key, count in counts.items():
+                        splits[split][key] += count
+            source["md5"] = md5.hexdigest()
+        check([row["name"] for split in splits.values() for row in split["chroms"]])
+        meta = dict(format=FORMAT, assembly=assembly, source=list(sources.values()), min_gap=MIN_GAP, splits=splits)
+        (work / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        if old and Genome(work).fingerprint != old.fingerprint:
+            die(other)
+        (out / "meta.json").unlink(missing_ok=True)
+        for name in (*(f"{split}.bin" for split in SPLITS), "meta.json"):
+            (work / name).replace(out / name)
+        for path in () if fasta or keep_fasta else sources:
+            path.unlink()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        with suppress(OSError):
+            out.rmdir()  # only where nothing is left in it
+    print("split   chromosomes         bases             N  soft-masked     GC  gaps")
+    for name, s in splits.items():
+        acgt = max(s["bases"] - s["N"], 1)
+        print(f"{name:5} {len(s['chroms']):13} {s['bases']:13,} {s['N']:13,} {s['repeats'] / acgt:12.1%} {s['gc'] / acgt:6.1%} "
+              f"{sum(len(row['gaps']) for row in s['chroms']):5}")
+    print(f"{out} prepared in {time.time() - started:.1f} s")
+
+
+if __name__ == "__main__":
+    prepare(**configure(globals()))

@@ -67,6 +67,12 @@ FREE = {"out_dir", "dataset", "batch_size", "log_interval", "eval_interval", "ma
 
 
 def main():
+    for key in ("batch_size", "batch_tokens", "block_size", "n_layer", "n_head", "n_embd", "kmer", "max_iters", "log_interval", "eval_interval", "eval_tokens"):
+        if config[key] < 1:
+            die(f"{key} = {config[key]}: give at least 1")
+    if kmer > 9 or markov_order > 13 or not 0 <= rc <= 1 or not 0 <= repeat_weight:
+        die("kmer goes up to 9, markov_order up to 13, rc from 0 to 1, repeat_weight from 0 up")
+
     # ---- where we run
     rank, world, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     on_gpu = device == "auto" and torch.cuda.is_available() or device == "cuda"

@@ -19,11 +19,11 @@ import numpy as np
 
 from data import N, REPEAT, decode
 
-LENGTHS = {"chr1": 1_200_000, "chr2": 1_000_000, "chr3": 800_000, "chr21": 500_000, "chr22": 600_000}  # at scale 1
+LENGTHS = {"chr1": 1_200_000, "chr2": 1_000_000, "chr3": 800_000, "chr21": 400_000, "chr22": 800_000}  # at scale 1
 SLOT = 1500                    # one element, or one gap, lies in each slot of this many bases
 MOTIFS, WIDTH = 8, 10          # the vocabulary of the elements
-FAMILIES = 6
-AGES = 0.05, 0.20              # share of substituted bases in the youngest and the oldest repeat copies
+FAMILIES = 4
+AGES = 0.10, 0.25               # share of substituted bases in the youngest and the oldest repeat copies
 
 
 def background_tables(rng, states=((0.8, 0.25), (1.0, 0.25), (1.25, 0.3), (1.6, 1.2))):
@@ -69,7 +69,7 @@ def library(rng):
     """What all chromosomes share: background tables, motifs with their doubt per base, their partners, repeat families."""
     motifs = rng.integers(0, 4, (MOTIFS, WIDTH)), rng.uniform(0.02, 0.25, (MOTIFS, WIDTH))
     grammar = np.roll(np.arange(MOTIFS), 1), rng.permutation(np.linspace(24, 34, MOTIFS).astype(int))
-    families = [rng.integers(0, 4, n) for n in np.linspace(300, 700, FAMILIES).astype(int)]
+    families = [rng.integers(0, 4, n) for n in np.linspace(250, 350, FAMILIES).astype(int)]
     for family in families:
         family[-12:] = 0  # the poly-A tail of a retroposon
     return background_tables(rng), motifs, grammar, families
@@ -110,8 +110,8 @@ def chromosome(rng, n, library):
                     new, cost, offset = 3 - new[::-1], cost[::-1], span - WIDTH - offset
                 write(at + offset, new, cost)
 
-    for age in np.sort(rng.uniform(*AGES, n // 330))[::-1]:  # the young lie over the old
-        family, reverse = families[rng.integers(FAMILIES)], rng.random() < 0.5
+    for age in np.sort(rng.uniform(*AGES, n // 200))[::-1]:  # the young lie over the old
+        family, reverse = families[rng.integers(len(families))], rng.random() < 0.5
         family = family[int(rng.integers(0, len(family) * 3 // 4)):]
         drift = rng.random(len(family))
         where = np.repeat(np.arange(len(family)), 1 + (drift < age / 20).astype(int) - (drift > 1 - age / 20))

@@ -1,0 +1,12 @@
+"""Put on PYTHONPATH, this ends a training run at once, as a crash does, when it goes on after its first checkpoint."""
+import atexit
+import os
+import sys
+
+
+def watch(event, args):
+    if event == "os.rename" and str(args[1]).endswith("best.pt"):
+        os._exit(9)
+
+
+sys.addaudithook(watch)

@@ -1,0 +1,136 @@
+"""The byte format and the sampler."""
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+import data
+from data import N, REPEAT, Genome, Windows, decode, encode, eval_windows, reverse_complement
+from tests.conftest import write_genome
+
+
+def test_encode_known_answers():
+    assert encode("ACGTNacgtnRyx-").tolist() == [0, 1, 2, 3, 4, 8, 9, 10, 11, 12, 4, 12, 12, 4]
+    assert decode(encode("ACGTNacgtnRy")) == "ACGTNacgtnNn"
+
+
+@given(st.text("ACGTNacgtn", max_size=200))
+def test_encode_decode_round_trip(letters):
+    assert decode(encode(letters)) == letters
+
+
+@given(st.text("ACGTNacgtn", max_size=200))
+def test_reverse_complement(letters):
+    bases = encode(letters)
+    other = reverse_complement(bases)
+    assert decode(other) == letters[::-1].translate(str.maketrans("ACGTacgt", "TGCAtgca"))
+    assert np.array_equal(reverse_complement(other), bases)
+    assert np.array_equal((other & REPEAT)[::-1], bases & REPEAT)  # the repeat bit goes where its base goes
+
+
+def test_genome_coordinates(genome_folder):
+    genome = Genome(genome_folder)
+    assert decode(genome.fetch("chr1", 58, 62))[:2] == "NN"
+    whole = genome.fetch("chr2", 0, 5000)
+    assert np.array_equal(genome.fetch("chr2", 1234, 1300), whole[1234:1300])
+    assert decode(genome.fetch("chr2", -3, 2)) == "NNN" + decode(whole[:2])
+    assert decode(genome.fetch("chr2", 4998, 5003)) == decode(whole[-2:]) + "NNN"
+    assert genome.chroms["chr2"]["offset"] == genome.chroms["chr1"]["length"]
+    assert genome.stretches("train").tolist() == [[60, 9060], [9160, 14161], [14161, 19161]]  # the single n stays inside
+
+
+def test_genome_damage_is_one_line(genome_folder, tmp_path):
+    for name in ("train.bin", "val.bin", "test.bin", "meta.json"):
+        (tmp_path / name).write_bytes((genome_folder / name).read_bytes())
+    (tmp_path / "train.bin").write_bytes(b"\0" * 5)
+    with pytest.raises(SystemExit, match="error: .*train.bin holds 5 bases"):
+        Genome(tmp_path)
+    for text, message in (("{", "damaged"), ("{}", "damaged"), (json.dumps({"format": 99}), "format 99")):
+        (tmp_path / "meta.json").write_text(text)
+        with pytest.raises(SystemExit, match=message):
+            Genome(tmp_path)
+    with pytest.raises(SystemExit, match="run python prepare_hg38.py"):
+        Genome(tmp_path / "nowhere")
+
+
+def sampler(lengths, block, per_step, seed=0, rc=0.5):
+    """Windows over stretches of these lengths, 7 N's between; a base's value tells where it is only through `at`."""
+    rng = np.random.default_rng(1)
+    stretches, parts, place = [], [], 0
+    for n in lengths:
+        stretches.append((place, place + n))
+        parts += [rng.integers(0, 4, n), np.full(7, N)]
+        place += n + 7
+    return Windows(np.concatenate(parts).astype(np.uint8), np.array(stretches), block, per_step, seed, rc)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=6), st.integers(1, 40), st.integers(1, 9), st.integers(0, 2 ** 31))
+def test_every_base_once_an_epoch_and_never_across_a_gap(lengths, block, per_step, seed):
+    windows = sampler(lengths, block, per_step, seed)
+    seen = np.zeros(len(windows.bases), int)
+    steps = -(-2 * windows.per_epoch // per_step)  # two epochs; batches straddle them
+    taken = 0
+    for step in range(steps):
+        start, low, high, flipped = windows.at(step)
+        batch = windows.batch(step)
+        for a, lo, hi, flip, row in zip(start, low, high, flipped, batch):
+            if taken == windows.per_epoch:
+                assert (seen == inside(windows)).all()
+            if taken < 2 * windows.per_epoch:
+                seen[max(a, lo):min(a + block, hi)] += 1
+            taken += 1
+            row = reverse_complement(row) if flip else row
+            expected = [windows.bases[p] if lo <= p < hi else N for p in range(a, a + block)]
+            assert row.tolist() == expected
+    assert (seen == 2 * inside(windows)).all()
+
+
+def inside(windows):
+    mark = np.zeros(len(windows.bases), int)
+    for lo, hi in zip(windows.low, windows.high):
+        mark[lo:hi] = 1
+    return mark
+
+
+def test_batches_are_a_pure_function_of_seed_and_step():
+    a, b = sampler([500, 300], 32, 5), sampler([500, 300], 32, 5)
+    later = b.batch(7)
+    assert np.array_equal(a.batch(7), later) and np.array_equal(a.batch(0), b.batch(0)) and np.array_equal(a.batch(7), later)
+    assert not np.array_equal(a.batch(1), a.batch(2))
+    assert not np.array_equal(sampler([500, 300], 32, 5, seed=1).batch(0), a.batch(0))
+
+
+def test_phase_differs_between_epochs_and_half_is_flipped():
+    windows = sampler([100_000], 100, 1000)
+    first, second = windows.at(0), windows.at(1)
+    assert len(set(first[0] % 100)) <= 2 and first[0][0] % 100 != second[0][-1] % 100
+    assert 0.45 < first[3].mean() < 0.55
+    assert not sampler([1000], 100, 10, rc=0.0).at(0)[3].any() and sampler([1000], 100, 10, rc=1.0).at(0)[3].all()
+
+
+@pytest.mark.parametrize("block", (100, 1000, 1024, 5000))
+def test_validation_bases_do_not_depend_on_block_size(block):
+    rng = np.random.default_rng(0)
+    bases = rng.integers(0, 4, 200_000).astype(np.uint8)
+    stretches = np.array([[0, 90_000], [95_000, 200_000]])
+    rows = eval_windows(bases, stretches, block, 60_000)
+    assert rows.shape[1] == block
+    scored = rows[rows != N]
+    reference = eval_windows(bases, stretches, 1, 60_000).ravel()
+    assert np.array_equal(scored, reference) and 40_000 < len(scored) <= 80_000
+    everything = eval_windows(bases, stretches, block, 10 ** 9)
+    assert np.array_equal(everything[everything != N], np.concatenate((bases[:90_000], bases[95_000:])))
+
+
+def test_an_empty_split_opens(tmp_path):
+    genome = Genome(write_genome(tmp_path, {"train": {"chr1": "ACGT" * 10}}))
+    assert len(genome.bases("val")) == 0 and genome.stretches("val").shape == (0, 2)
+
+
+def test_fingerprint_knows_what_is_held_and_how_it_is_split(tmp_path):
+    one = Genome(write_genome(tmp_path / "a", {"train": {"chr1": "ACGT" * 10, "chr2": "GATTACA"}})).fingerprint
+    other_split = Genome(write_genome(tmp_path / "b", {"train": {"chr1": "ACGT" * 10}, "val": {"chr2": "GATTACA"}})).fingerprint
+    other_bases = Genome(write_genome(tmp_path / "c", {"train": {"chr1": "ACGT" * 10, "chr2": "GATTACC"}})).fingerprint
+    assert len({one, other_split, other_bases}) == 3

@@ -1,0 +1,186 @@
+"""train.py as a user runs it: every test types a command and looks at what it leaves behind."""
+import csv
+import math
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from data import N, Genome, Windows
+from model import GPT, GPTConfig, base_nll
+from tests.conftest import ROOT, one_line_error, run, write_genome
+
+TINY = ("--block_size=64 --n_layer=2 --n_head=2 --n_embd=32 --kmer=3 --batch_tokens=1024 --batch_size=4 --max_iters=6 --eval_interval=3 "
+        "--eval_tokens=100000 --log_interval=1 --markov_order=3 --device=cpu --dtype=float32 --warmup=0.3").split()
+
+
+def train(genome_folder, out, *words, **kwargs):
+    return run("train.py", f"--dataset={genome_folder}", f"--out_dir={out}", *TINY, *words, **kwargs)
+
+
+def load(path):
+    return torch.load(path, weights_only=True)
+
+
+def rows(out):
+    with open(out / "log.csv", newline="") as file:
+        return [{k: v for k, v in row.items() if k not in ("seconds", "tokens_per_second", "mfu")} for row in csv.DictReader(file)]
+
+
+def same_weights(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope="module")
+def whole(genome_folder, tmp_path_factory):
+    """One uninterrupted run, which the other tests compare with."""
+    out = tmp_path_factory.mktemp("whole")
+    process = train(genome_folder, out)
+    assert process.returncode == 0, process.stderr
+    return out, process.stdout
+
+
+def test_the_end_block_and_the_files(whole):
+    out, text = whole
+    block = dict(line.split(": ") for line in text.strip().splitlines()[-9:])
+    assert list(block) == ["val_bits_all", "val_bits_repeats", "val_bits_unique", "tokens", "seconds", "tokens_per_second", "mfu",
+                           "peak_memory_gb", "checkpoint"]
+    assert int(block["tokens"]) == 6 * 1024 and block["checkpoint"] == str(out / "ckpt.pt")
+    assert float(block["val_bits_all"]) < 2.0 and float(block["peak_memory_gb"]) > 0.01
+    checkpoint = load(out / "ckpt.pt")
+    assert checkpoint["step"] == 6 and abs(checkpoint["val"]["all"] - float(block["val_bits_all"])) < 1e-4
+    assert checkpoint["data"]["train"] == ["chr1", "chr2"] and checkpoint["data"]["val"] == ["chr21"]
+    assert not any(k.startswith(("_orig_mod", "module")) for k in checkpoint["model"])
+    assert load(out / "best.pt")["val"]["all"] == checkpoint["best_bits"] == min(checkpoint["val"]["all"], checkpoint["best_bits"])
+    log = rows(out)
+    assert [r["step"] for r in log] == ["1", "2", "3", "3", "4", "5", "6", "6"]
+    assert float(log[0]["bits"]) == pytest.approx(2.0) and "Markov" in text and "uniform" in text
+    assert not list(out.glob("*.tmp"))
+
+
+def test_validation_is_what_the_model_says(whole, genome_folder):
+    """The printed bits, recomputed base by base from the checkpoint: all, repeats and unique."""
+    checkpoint = load(whole[0] / "ckpt.pt")
+    model = GPT(GPTConfig(**checkpoint["model_args"])).eval()
+    model.load_state_dict(checkpoint["model"])
+    letters = torch.from_numpy(Genome(genome_folder).fetch("chr21", 0, 6000))
+    x = torch.cat([letters, letters.new_full((6016 - 6000,), N)]).view(-1, 64)
+    with torch.no_grad():
+        nats = base_nll(model, (x & 7).long())
+    for name, mask in (("all", x & 7 < N), ("repeats", (x & 7 < N) & (x >= 8)), ("unique", x < N)):
+        assert float(nats[mask].double().mean()) / math.log(2) == pytest.approx(checkpoint["val"][name], abs=1e-5)
+
+
+def test_resumed_is_bitwise_the_uninterrupted(whole, genome_folder, tmp_path):
+    """A run cut off by a crash after step 3's checkpoint, then the same command again."""
+    killed = train(genome_folder, tmp_path, env={**__import__("os").environ, "PYTHONPATH": str(ROOT / "tests" / "cut")})
+    assert killed.returncode == 9 and load(tmp_path / "ckpt.pt")["step"] == 3
+    again = train(genome_folder, tmp_path)
+    assert again.returncode == 0 and "resuming" in again.stdout, again.stderr
+    a, b = load(whole[0] / "ckpt.pt"), load(tmp_path / "ckpt.pt")
+    assert same_weights(a["model"], b["model"]) and a["val"] == b["val"] and a["best_bits"] == b["best_bits"]
+    assert all(torch.equal(s["momentum"], t["momentum"]) for s, t in zip(a["optimizers"][0]["state"].values(), b["optimizers"][0]["state"].values()))
+    assert rows(whole[0]) == rows(tmp_path)  # no row twice, none missing
+
+
+def test_the_same_command_again_after_the_end(whole, genome_folder):
+    out, text = whole
+    before = rows(out)
+    again = train(genome_folder, out, "--markov_order=0")
+    assert again.returncode == 0 and again.stdout.splitlines()[-9:-5] == text.splitlines()[-9:-5] and rows(out) == before
+
+
+def test_another_run_in_the_folder_is_refused(whole, genome_folder, tmp_path):
+    out = whole[0]
+    before = (out / "ckpt.pt").read_bytes()
+    one_line_error(train(genome_folder, out, "--n_layer=3"), "n_layer is 2 there and 3 here", "--init_from=scratch")
+    other = write_genome(tmp_path / "other", {"train": {"chr1": "ACGTTGCA" * 200}, "val": {"chr21": "ACGTTGCA" * 100}})
+    one_line_error(train(other, out), "its data are not these")
+    one_line_error(train(genome_folder, out, "--n_layer=3", "--init_from=resume"), "holds another model")
+    assert (out / "ckpt.pt").read_bytes() == before
+
+
+def test_resume_with_more_steps_and_fine_tune(whole, genome_folder, tmp_path):
+    (tmp_path / "ckpt.pt").write_bytes((whole[0] / "ckpt.pt").read_bytes())
+    longer = train(genome_folder, tmp_path, "--init_from=resume", "--max_iters=8")
+    assert longer.returncode == 0 and "max_iters is 6 there and 8 here" in longer.stdout and load(tmp_path / "ckpt.pt")["step"] == 8
+    tuned = train(genome_folder, tmp_path / "tuned", f"--init_from={whole[0] / 'ckpt.pt'}", "--max_iters=1", "--learning_rate=0.0001")
+    assert tuned.returncode == 0 and "fine-tuning" in tuned.stdout, tuned.stderr
+    start = float(rows(tmp_path / "tuned")[0]["bits"])
+    assert start < 1.99 and load(tmp_path / "tuned" / "ckpt.pt")["step"] == 1
+    one_line_error(train(genome_folder, tmp_path / "no", f"--init_from={whole[0] / 'ckpt.pt'}", "--n_embd=64"), "another model", "--n_embd=32")
+    one_line_error(train(genome_folder, tmp_path / "empty", "--init_from=resume"), "nothing to resume")
+
+
+@pytest.mark.parametrize("words", ((), ("--repeat_weight=0.1",)))
+def test_the_loss_is_the_same_however_the_step_is_cut(genome_folder, tmp_path, words):
+    """Micro-batches of 4 or 16 windows, one process or two: the same bases, and so the same losses, with weights too."""
+    words = ("--max_iters=4", "--eval_interval=4", "--markov_order=0", "--batch_tokens=1000", *words)
+    processes = [train(genome_folder, tmp_path / "a", *words), train(genome_folder, tmp_path / "b", *words, "--batch_size=16"),
+                 train(genome_folder, tmp_path / "c", *words, torchrun=2)]
+    assert all(p.returncode == 0 for p in processes), [p.stderr[-2000:] for p in processes]
+    one, *others = ([float(r["loss"]) for r in rows(tmp_path / x) if r["loss"]] for x in "abc")
+    assert len(one) == 4
+    for losses in others:
+        assert losses == pytest.approx(one, abs=1e-5)
+    vals = [load(tmp_path / x / "ckpt.pt")["val"] for x in "abc"]
+    assert vals[1]["all"] == pytest.approx(vals[0]["all"], abs=1e-4) and vals[2]["unique"] == pytest.approx(vals[0]["unique"], abs=1e-4)
+
+
+def test_repeat_weight_and_n_change_only_their_own_bases(genome_folder, tmp_path):
+    """The first step's loss is sum w nll / sum w over real bases: with the head at zero that is ln 4 whatever w and N are."""
+    out = train(genome_folder, tmp_path, "--max_iters=1", "--markov_order=0", "--repeat_weight=0.1")
+    assert out.returncode == 0 and float(rows(tmp_path)[0]["loss"]) == pytest.approx(math.log(4), abs=1e-5)
+
+
+@pytest.mark.parametrize("world", (1, 2, 3, 4))
+def test_ranks_share_a_step_without_overlap(genome_folder, world):
+    """The slices that train.py takes, rank by rank, are the step's windows in order, none missing, none twice."""
+    genome = Genome(genome_folder)
+    windows = Windows(genome.bases("train"), genome.stretches("train"), 64, 15, 0)
+    batch = windows.batch(3)
+    slices = [batch[rank * 15 // world:(rank + 1) * 15 // world] for rank in range(world)]
+    assert (torch.from_numpy(__import__("numpy").concatenate(slices)) == torch.from_numpy(batch)).all()
+    assert max(map(len, slices)) - min(map(len, slices)) <= 1
+
+
+@pytest.mark.parametrize("words, message", [
+    (("--learning_rat=1",), "did you mean 'learning_rate'"),
+    (("--n_embd=33",), "n_embd = 33"),
+    (("--dtype=int8",), "dtype 'int8'"),
+    (("--batch_size=0",), "batch_size"),
+    (("--device=cuda:7",), "no device"),
+])
+def test_mistakes_are_one_line(genome_folder, tmp_path, words, message):
+    one_line_error(train(genome_folder, tmp_path / "out", *words), message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_validation_bases_and_no_checkpoint(tmp_path):
+    lonely = write_genome(tmp_path / "lonely", {"train": {"chr1": "ACGTTGCA" * 200}})
+    one_line_error(train(lonely, tmp_path / "out"), "no val bases", "--val_chroms")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "ckpt.pt").write_bytes(b"not a checkpoint")
+    one_line_error(train(lonely, tmp_path / "bad"), "val")
+
+
+def test_unannotated_repeats_are_nan(tmp_path):
+    plain = write_genome(tmp_path / "plain", {"train": {"chr1": "ACGTTGCA" * 500}, "val": {"chr21": "ACGTTGCA" * 200}})
+    out = train(plain, tmp_path / "out", "--markov_order=0")
+    assert "val_bits_repeats: nan" in out.stdout and "val_bits_unique: nan" in out.stdout, out.stderr
+
+
+def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(genome_folder, tmp_path):
+    out = train(genome_folder, tmp_path, "--max_iters=40", "--eval_interval=1", "--learning_rate=1e30", "--embed_lr=1e30", "--warmup=0.1")
+    one_line_error(out, "lower learning_rate")
+    if (tmp_path / "ckpt.pt").exists():
+        assert all(torch.isfinite(p).all() for p in load(tmp_path / "ckpt.pt")["model"].values())
+
+
+def test_without_a_compiler_compile_steps_aside(genome_folder, tmp_path):
+    bare = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    out = train(genome_folder, tmp_path / "out", "--compile=True", "--max_iters=1", "--markov_order=0", env=bare)
+    assert out.returncode == 0 and "no C++ compiler" in out.stdout, out.stderr

@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 
 from config import configure, die, find_dataset
-from data import N, REPEAT, Genome, Windows, eval_windows
+from data import N, REPEAT, Genome, Windows, eval_windows, share
 from model import GPT, GPTConfig, Markov, Muon, base_nll
 from runtime import has_compiler, pick_device, read_checkpoint, save_checkpoint
 
@@ -102,7 +102,7 @@ def main():
         batch = windows.batch(step)
         total = float(np.bincount(batch.ravel(), minlength=16) @ weights)
         mine = np.full((micro_steps * micro, block_size), N, np.uint8)  # what is not filled weighs nothing
-        rows = batch[rank * per_step // world:(rank + 1) * per_step // world]
+        rows = share(batch, rank, world)
         mine[:len(rows)] = rows
         mine = torch.from_numpy(mine.reshape(micro_steps, micro, block_size))
         return (mine.pin_memory() if dev.type == "cuda" else mine), max(total, 1.0)

@@ -152,6 +152,11 @@ class Windows:
         return out
 
 
+def share(rows, rank, world):
+    """The rows of a step that fall to one process of `world`; shares differ by at most one row."""
+    return rows[rank * len(rows) // world:(rank + 1) * len(rows) // world]
+
+
 def eval_windows(bases, stretches, block_size, eval_tokens):
     """Fixed windows, (M, block_size) uint8, for scoring about eval_tokens bases spread evenly over a split.
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import data
-from data import N, REPEAT, Genome, Windows, decode, encode, eval_windows, reverse_complement
+from data import N, REPEAT, Genome, Windows, decode, encode, eval_windows, reverse_complement, share
 from tests.conftest import write_genome
 
 
@@ -100,6 +100,13 @@ def test_batches_are_a_pure_function_of_seed_and_step():
     assert np.array_equal(a.batch(7), later) and np.array_equal(a.batch(0), b.batch(0)) and np.array_equal(a.batch(7), later)
     assert not np.array_equal(a.batch(1), a.batch(2))
     assert not np.array_equal(sampler([500, 300], 32, 5, seed=1).batch(0), a.batch(0))
+
+
+@pytest.mark.parametrize("world", (1, 2, 3, 4, 8))
+def test_processes_share_a_step_without_overlap(world):
+    batch = sampler([500, 300], 32, 11).batch(3)
+    shares = [share(batch, rank, world) for rank in range(world)]
+    assert np.array_equal(np.concatenate(shares), batch) and max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_phase_differs_between_epochs_and_half_is_flipped():

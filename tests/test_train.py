@@ -1,15 +1,12 @@
 """train.py as a user runs it: every test types a command and looks at what it leaves behind."""
 import csv
 import math
-import signal
-import subprocess
-import sys
-import time
+import os
 
 import pytest
 import torch
 
-from data import N, Genome, Windows
+from data import N, Genome
 from model import GPT, GPTConfig, base_nll
 from tests.conftest import ROOT, one_line_error, run, write_genome
 
@@ -76,7 +73,7 @@ def test_validation_is_what_the_model_says(whole, genome_folder):
 
 def test_resumed_is_bitwise_the_uninterrupted(whole, genome_folder, tmp_path):
     """A run cut off by a crash after step 3's checkpoint, then the same command again."""
-    killed = train(genome_folder, tmp_path, env={**__import__("os").environ, "PYTHONPATH": str(ROOT / "tests" / "cut")})
+    killed = train(genome_folder, tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "tests" / "cut")})
     assert killed.returncode == 9 and load(tmp_path / "ckpt.pt")["step"] == 3
     again = train(genome_folder, tmp_path)
     assert again.returncode == 0 and "resuming" in again.stdout, again.stderr
@@ -134,17 +131,6 @@ def test_repeat_weight_and_n_change_only_their_own_bases(genome_folder, tmp_path
     """The first step's loss is sum w nll / sum w over real bases: with the head at zero that is ln 4 whatever w and N are."""
     out = train(genome_folder, tmp_path, "--max_iters=1", "--markov_order=0", "--repeat_weight=0.1")
     assert out.returncode == 0 and float(rows(tmp_path)[0]["loss"]) == pytest.approx(math.log(4), abs=1e-5)
-
-
-@pytest.mark.parametrize("world", (1, 2, 3, 4))
-def test_ranks_share_a_step_without_overlap(genome_folder, world):
-    """The slices that train.py takes, rank by rank, are the step's windows in order, none missing, none twice."""
-    genome = Genome(genome_folder)
-    windows = Windows(genome.bases("train"), genome.stretches("train"), 64, 15, 0)
-    batch = windows.batch(3)
-    slices = [batch[rank * 15 // world:(rank + 1) * 15 // world] for rank in range(world)]
-    assert (torch.from_numpy(__import__("numpy").concatenate(slices)) == torch.from_numpy(batch)).all()
-    assert max(map(len, slices)) - min(map(len, slices)) <= 1
 
 
 @pytest.mark.parametrize("words, message", [

@@ -2,10 +2,10 @@
 
   python eval_dart.py --ckpt=out/ckpt.pt
 
-Each candidate cis-regulatory element (cCRE) sits in a window of 350 bases; in its control the element alone is shuffled, so that
-each pair of neighbours occurs as often as before. Zero-shot: the window must be the likelier of the two. Probe: a small CNN
-learns to tell them apart from the model's frozen states. Windows, strands, controls and chromosomes are those of Patel et al.,
-"DART-Eval" (NeurIPS 2024, arXiv:2412.05430); whatever differs from that protocol is printed with the result.
+A candidate cis-regulatory element (cCRE) sits in a window of 350 bases; in its control the element alone is shuffled, so that
+each pair of neighbours occurs as often as before. Zero-shot: the window must be the likelier. Probe: a small CNN tells the two
+apart by the model's frozen states. Windows, strands, controls and chromosomes are those of Patel et al., "DART-Eval" (NeurIPS
+2024, arXiv:2412.05430); what differs from that protocol is printed with the result.
 """
 import gzip
 import hashlib
@@ -279,9 +279,10 @@ def save(path, text):
 
 if __name__ == "__main__":
     run = configure(globals())
-    if split not in CHROMS or only not in ("", "zero_shot", "probe") or min(probe_epochs, batch_size) < 1 \
-            or min(max_pairs, probe_pairs, probe_batch, markov_order) < 0:
-        die("split is train, val or test; only is zero_shot or probe; probe_epochs and batch_size start at 1, other counts at 0")
+    if split not in CHROMS or only not in ("", "zero_shot", "probe"):
+        die("split is train, val or test; only is zero_shot, probe or nothing")
+    if min(max_pairs, probe_pairs, probe_batch, markov_order, probe_epochs - 1, batch_size - 1) < 0:
+        die("probe_epochs and batch_size start at 1, the other counts at 0")
     device, dtype, autocast = pick_device(device, dtype)
     torch.set_float32_matmul_precision("highest")  # float32 means it
     model, checkpoint = load_model(ckpt, device)
@@ -291,6 +292,9 @@ if __name__ == "__main__":
     elements = read_bed(path := ccre or find_ccre(genome.folder))
     rows, many = choose(elements, genome, split, path), 20_000 if device.type == "cuda" else 1_000
     tested = spaced(rows[split], len(elements) if full else max_pairs or many)
+    used, folds, how = make_folds(elements, rows, tested, len(elements) if full else probe_pairs or many)
+    if not folds and only != "zero_shot":
+        die("the probe needs elements on three chromosomes, to train, select and test: --only=zero_shot does without it")
     (pairs, holes), chosen = make_pairs(genome, elements[tested]), elements[tested]
     names, train = list(dict.fromkeys(chosen.chrom)), checkpoint["data"].get("train", ())
     notes = [f"elements: {path}, {len(elements):,} rows" + ", not the published list" * (len(elements) != OFFICIAL_ROWS),
@@ -323,28 +327,22 @@ if __name__ == "__main__":
         best = max(by_order, key=by_order.get)
         notes.append(f"Markov orders 1 to {order} on {len(sample):,} {'tested' if val is tested else 'val'} pairs, which choose the order: "
                      + " ".join(f"{a:.3f}" for a in by_order.values()))
-        print(notes[-1], flush=True)
         record("uniform", "zero_shot", rate(np.zeros(len(pairs))))
-        for name, scored, where, markov.order in [("bigram", markov, "cpu", 1), (f"Markov order {best}", markov, "cpu", best),
-                                                  ("this model", model, device, 1)]:
+        for name, scored, markov.order in [("bigram", markov, 1), (f"Markov order {best}", markov, best), ("this model", model, 1)]:
+            where = device if scored is model else "cpu"
             one, other = (-np.diff(score(scored, x, batch_size, name, where))[:, 0] for x in (pairs, reverse_complement(pairs)))
             classes = {k: dict(rate(one[m]), both_strands=rate((one + other)[m] / 2))
                        for k in sorted(set(chosen.kind) - {""}) for m in [chosen.kind == k]}
             record(name, "zero_shot", dict(rate(one), both_strands=rate((one + other) / 2), by_class=classes))
     if only != "zero_shot":
-        used, folds, how = make_folds(elements, rows, tested, len(elements) if full else probe_pairs or many)
-        if not folds:
-            die("the probe needs elements on three chromosomes, to train, select and test: --only=zero_shot does without it")
         sample, sizes = make_pairs(genome, elements[used])[0], [len(fold[0]) for fold in folds]
         epochs, batch = (150, 2048) if full else (probe_epochs, probe_batch or min(2048, max(16, sizes[0] // 32)))
         notes.append(f"probe: {how}, training on {sizes} pairs, {epochs} epochs, batches of {batch}" + ", shuffled, states in "
                      "bfloat16 (official: all elements of the training chromosomes, 150 epochs, 2048, in order, float32)" * (not full))
-        print(notes[-1], flush=True)
         torch.manual_seed(seed)
         markov.order, untrained = 1, GPT(model.config).to(device).eval()
-        for name, scored, where in [("one-hot", None, device), ("bigram", markov, "cpu"), ("untrained", untrained, device),
-                                    ("this model", model, device)]:
-            embed = partial(states, scored, device=where)
+        for name, scored in [("one-hot", None), ("bigram", markov), ("untrained", untrained), ("this model", model)]:
+            embed = partial(states, scored, device="cpu" if scored is markov else device)
             margin = train_probe(embed, sample, folds, epochs, batch, not full, probe_memory, seed=seed, name=name, device=device)
             record(name, "probe", probe_metrics(margin[~np.isnan(margin).any(1)]))
     span = lambda r, key="accuracy": f"{r[key]:.3f} ({r['low']:.3f}-{r['high']:.3f})" if r else "-"
@@ -353,4 +351,4 @@ if __name__ == "__main__":
         z, p = row.get("zero_shot", {}), row.get("probe", {})
         lines.append((name, span(z), str(z.get("ties", "-")), span(z.get("both_strands")), span(p)[:5], span(p, "paired"), f"{p.get('auroc', 0):.3f}"))
     lines += [(name, *(f"{x:.3f}" if x else "-" for x in (z, 0, 0, p, paired, 0))) for name, (z, p, paired) in PUBLISHED.items()]
-    print("", *(f"{a:26}{b:21}{c:>7}  {d:21}{e:7}{f:21}{g}" for a, b, c, d, e, f, g in lines), FOOTNOTE, sep="\n")
+    print("", *notes[4:], "", *(f"{a:26}{b:21}{c:>7}  {d:21}{e:7}{f:21}{g}" for a, b, c, d, e, f, g in lines), FOOTNOTE, sep="\n")

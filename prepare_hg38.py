@@ -5,8 +5,8 @@
     python prepare_hg38.py --assembly mm39                  another genome of UCSC's, into data/mm39
     python prepare_hg38.py --fasta my.fa.gz --out data/my   a FASTA of any genome: plain, gzip or bgzip
 
-Without --chroms, of records named chr... the primary ones are taken (no chrM, chrEBV, chrUn, and no "_" in the name: for hg38
-chr1-22, X, Y), and every record that is named in another way. What val and test do not name is for training.
+Without --chroms, of records named chr... the primary ones are taken (no chrM, chrEBV, chrUn, and no "_" in the name: in hg38
+that is chr1-22, X and Y), and every record named in another way. What val and test do not name is for training.
 """
 import hashlib
 import json
@@ -43,6 +43,7 @@ HG38 = [f"chr{c}" for c in (*range(1, 23), "X", "Y")]
 PINNED = {"hg38.fa.gz": "1c9dcaddfa41027f17cd8f7a82c7293b"}  # md5; 983,659,424 bytes
 BLOCK = 1 << 19  # bytes of text at a time: small enough for a CPU's cache
 TABLE = bytes(encode(bytes([c]))[0] if c in b"ACGTNRYSWKMBDHVacgtnryswkmbdhv" else 255 for c in range(256))  # 255: no base
+THREAD = ThreadPoolExecutor(1)  # for md5, which leaves the interpreter to the rest meanwhile: a fifth faster
 BAR = partial(tqdm, unit="B", unit_scale=True, delay=1, mininterval=0.2 if sys.stderr.isatty() else 10)
 
 
@@ -55,7 +56,7 @@ def md5_of(path):
 
 
 def download(url, path, md5=None, delay=1.0, tries=5, hint="check the address"):
-    """Fetch url to path, whole and with that md5, or not at all; what has come stays in path.part for the next call to resume.
+    """Fetch url to path, whole and with that md5, or not at all; what has come is path.part, which the next call resumes.
 
     What may pass (no connection, a dropped one, HTTP 5xx, 408, 429) is tried again after delay, 2 delay, 4 delay... seconds,
     until `tries` attempts in a row brought nothing. Dies then, on any other HTTP error, and on a wrong md5. A file that is
@@ -72,7 +73,7 @@ def download(url, path, md5=None, delay=1.0, tries=5, hint="check the address"):
         try:
             with requests.get(url, headers=headers, stream=True, timeout=(10, 60)) as reply:
                 if reply.status_code == 416:
-                    part.unlink()  # longer than the file: of another one
+                    part.unlink(missing_ok=True)  # longer than the file: of another one
                 elif 400 <= reply.status_code < 500 and reply.status_code not in (408, 429):
                     die(f"{url}: {reply.status_code} {reply.reason}: {hint}")
                 if reply.status_code not in (200, 206):
@@ -82,7 +83,8 @@ def download(url, path, md5=None, delay=1.0, tries=5, hint="check the address"):
                 size = have + int(reply.headers["Content-Length"]) if "Content-Length" in reply.headers else None
                 with open(part, "r+b" if have else "wb") as file, BAR(total=size, initial=have, desc=path.name) as bar:
                     file.seek(have)
-                    for block in reply.raw.stream(1 << 20, decode_content=False):
+                    reply.raw.enforce_content_length = False  # of a dropped block, keep what came; the size is checked below
+                    for block in reply.raw.stream(1 << 16, decode_content=False):
                         file.write(block)
                         bar.update(len(block))
             if size in (None, part.stat().st_size):
@@ -94,7 +96,7 @@ def download(url, path, md5=None, delay=1.0, tries=5, hint="check the address"):
             if failures >= tries:
                 die(f"{url}: {reason}: check the network and type the same again" + ": it resumes" * part.exists())
             pause = min(60, delay * 2 ** (failures - 1))
-            print(f"{path.name}: {reason}: trying again in {pause:.0f} s", file=sys.stderr)
+            print(f"{path.name}: {reason}: trying again in {pause:.0f} s", flush=True)
             time.sleep(pause)
     if md5 not in (None, found := md5_of(part)):
         part.unlink()
@@ -123,15 +125,6 @@ def blocks(path, md5, bar):
         die(f"{path}: truncated gzip, its end is missing: fetch it again")
 
 
-def ahead(items):
-    """The same items, each made in a thread while the one before is in use: zlib and md5 let go of the interpreter."""
-    with ThreadPoolExecutor(1) as thread:
-        future = thread.submit(next, items, None)
-        while (item := future.result()) is not None:
-            future = thread.submit(next, items, None)
-            yield item
-
-
 def records(texts, path, seen):
     """Yield (name, letters with their line ends) in pieces, one at least for each header; seen collects the names."""
     name, rest = None, b"\n"
@@ -148,15 +141,16 @@ def records(texts, path, seen):
                     die(f"{path}: {'two records named ' + name if name else 'a record without a name'}: mend the FASTA")
                 seen.add(name)
             if name is None and letters.strip() or len(rest) > BLOCK:
-                die(f"{path}: not a FASTA, it does not start with '>' and a name" + " (a web page?)" * (b"<" in letters))
+                page = " (a web page?)" * letters.lstrip().startswith(b"<")
+                die(f"{path}: not a FASTA, it does not start with '>' and a name{page}: fetch it again")
             yield name, letters
     if name is None:
         die(f"{path}: empty, no FASTA record in it: fetch it again")
 
 
 def encode_record(name, pieces, file, path):
-    """Write a record's bases to file -> its row {name, length, md5, gaps} and {bases, N, repeats, gc}, the last two without N."""
-    md5, length, last, repeats, gc, edges = hashlib.md5(), 0, 0, 0, 0, []
+    """Write a record's bases to file -> {name, length, md5, gaps} and {bases, N, repeats, gc}; the last two count no N."""
+    md5, length, last, repeats, gc, edges, hashed = hashlib.md5(), 0, 0, 0, 0, [], THREAD.submit(int)
     for _, piece in pieces:
         if not (letters := piece.translate(None, b" \t\r\n")):
             continue
@@ -165,12 +159,14 @@ def encode_record(name, pieces, file, path):
             at = int(bases.argmax())
             die(f"{path}: {name} has {chr(letters[at])!r} at base {length + at:,}: not DNA (a protein? a damaged file?)")
         file.write(bases)
-        md5.update(np.frombuffer(letters, np.uint8) & 0xDF)  # upper case
+        hashed.result()  # one block may wait, not more
+        hashed = THREAD.submit(md5.update, np.frombuffer(letters, np.uint8) & 0xDF)  # upper case
         unknown = bases & 4  # the bit that only N has
         edges += [length] * bool(unknown[0] != last) + (np.flatnonzero(unknown[1:] != unknown[:-1]) + length + 1).tolist()
         repeats += int(np.count_nonzero(bases - 8 < np.uint8(4)))
         gc += int(np.count_nonzero((bases & 7) - 1 < np.uint8(2)))
         last, length = unknown[-1], length + len(bases)
+    hashed.result()
     if not length:
         die(f"{path}: {name} has no sequence: is the file truncated?")
     runs = np.array(edges + [length] * bool(last), np.int64).reshape(-1, 2)
@@ -183,8 +179,8 @@ def space(path, url):
     """(bytes to download, bytes of bases, about) for a file that is here, or else at url."""
     if not path.exists():
         with suppress(requests.RequestException):
-            path_size = int(requests.head(url, allow_redirects=True, timeout=60).headers.get("Content-Length", 0))
-            return path_size, 3.4 * path_size  # a gzipped genome has 3.4 bases per byte
+            size = int(requests.head(url, allow_redirects=True, timeout=60).headers.get("Content-Length", 0))
+            return size, 3.4 * size  # a gzipped genome has 3.4 bases per byte
         return 0, 0
     with open(path, "rb") as file:
         magic, size = file.read(2), file.seek(0, 2)
@@ -205,7 +201,7 @@ def prepare(fasta, chroms, out, val_chroms, test_chroms, assembly, url, keep_fas
 
     def check(held):
         if missing := [c for c in sum(named.values(), chroms) if c not in held]:
-            die(f"{origin} has no {', '.join(missing)}: it has {', '.join(held[:30])}")
+            die(f"{', '.join(missing)}: not among what is taken from {origin} ({', '.join(held[:30])}): check the names")
         if all(c in home for c in held):
             die(f"nothing to train on, val and test take all of {', '.join(held)}: "
                 f"type --val_chroms={','.join(held[1:][-1:])} --test_chroms=")
@@ -237,8 +233,8 @@ def prepare(fasta, chroms, out, val_chroms, test_chroms, assembly, url, keep_fas
             for path, source in sources.items():
                 source["md5"] = md5 = listed.get(path.name)
                 if not md5 or md5 != PINNED.get(path.name, md5):
-                    die(f"{base}/md5sum.txt gives {path.name} the md5 {md5}, not {PINNED.get(path.name, 'any')}: check --chroms, "
-                        "or fetch the file yourself and give it as --fasta")
+                    die(f"{base}/md5sum.txt has {md5 or 'no md5'} for {path.name}, not {PINNED.get(path.name, 'one')}: "
+                        "check --chroms and --assembly, or fetch the file yourself and give it as --fasta")
         fetch, bases = (sum(sizes) for sizes in zip(*(space(path, source.get("url")) for path, source in sources.items())))
         free = shutil.disk_usage(out).free
         print(f"{origin} needs about {(fetch + bases) / 1e9:.2f} GB of disk ({fetch / 1e9:.2f} GB of download, "
@@ -253,8 +249,7 @@ def prepare(fasta, chroms, out, val_chroms, test_chroms, assembly, url, keep_fas
                 download(source["url"], path, source["md5"], delay)
             md5 = hashlib.md5()
             with BAR(total=path.stat().st_size, desc=f"encode {path.name}") as bar:
-                pieces = records(ahead(blocks(path, md5, bar)), path, seen)
-                for name, pieces in groupby(pieces, lambda piece: piece[0]):
+                for name, pieces in groupby(records(blocks(path, md5, bar), path, seen), lambda piece: piece[0]):
                     if name is None or not wanted(name):
                         continue
                     split = home.get(name, "train")
@@ -274,6 +269,8 @@ def prepare(fasta, chroms, out, val_chroms, test_chroms, assembly, url, keep_fas
             (work / name).replace(out / name)
         for path in () if fasta or keep_fasta else sources:
             path.unlink()
+    except OSError as error:
+        die(f"{error.strerror or error} ({error.filename or out}): nothing was prepared; make room, or choose another --out")
     finally:
         shutil.rmtree(work, ignore_errors=True)
         with suppress(OSError):
@@ -281,8 +278,8 @@ def prepare(fasta, chroms, out, val_chroms, test_chroms, assembly, url, keep_fas
     print("split   chromosomes         bases             N  soft-masked     GC  gaps")
     for name, s in splits.items():
         acgt = max(s["bases"] - s["N"], 1)
-        print(f"{name:5} {len(s['chroms']):13} {s['bases']:13,} {s['N']:13,} {s['repeats'] / acgt:12.1%} {s['gc'] / acgt:6.1%} "
-              f"{sum(len(row['gaps']) for row in s['chroms']):5}")
+        print(f"{name:5} {len(s['chroms']):13} {s['bases']:13,} {s['N']:13,} {s['repeats'] / acgt:12.1%} "
+              f"{s['gc'] / acgt:6.1%} {sum(len(row['gaps']) for row in s['chroms']):5}")
     print(f"{out} prepared in {time.time() - started:.1f} s")
 
 

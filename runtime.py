@@ -1,6 +1,9 @@
-"""What train.py, sample.py and eval_dart.py share: the choice of device and number format, and the checkpoint file."""
+"""What train.py, sample.py and eval_dart.py share: the choice of device and number format, the checkpoint file and the log."""
+import csv
+import math
 import os
 import shutil
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -10,6 +13,8 @@ from config import die
 from model import GPT, GPTConfig
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+PEAK_TFLOPS = {"H200": 989, "H100": 989, "A100": 312, "RTX 4090": 165.2, "L4": 121, "RTX 3090": 71, "T4": 65}  # data sheets: dense, 16-bit
 
 
 def pick_device(device="auto", dtype="auto"):
@@ -83,3 +88,41 @@ def has_compiler(device):
     """Whether torch.compile can work here: it needs a C++ compiler on a CPU, a C compiler for Triton on a GPU."""
     names = (os.environ.get("CXX"), "g++", "c++", "clang++") if device.type == "cpu" else (os.environ.get("CC"), "gcc", "cc", "clang")
     return any(shutil.which(name) for name in names if name)
+
+
+def machine_peak(device):
+    """(name of the GPU or type of device, its 16-bit flops per second by the data sheet, nan where that is not known)."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return name, next((tera * 1e12 for card, tera in PEAK_TFLOPS.items() if card in name), math.nan)
+
+
+def peak_memory(device):
+    """The most bytes held so far: of tensors on a GPU, of the whole process elsewhere; nan where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return math.nan
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+COLUMNS = "step tokens loss bits lr grad_norm tokens_per_second mfu seconds val_bits_all val_bits_repeats val_bits_unique".split()
+
+
+def open_log(path, start):
+    """A function that adds a row, a dict, to log.csv; the rows that a resumed run will write again are dropped first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = []
+    if start and path.exists():
+        with open(path, newline="") as file:
+            kept = [row for row in csv.DictReader(file) if (row["step"] or "x").isdigit() and int(row["step"]) <= start]
+    file = open(path, "w", newline="")
+    writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(kept)
+
+    def log(row):
+        writer.writerow({k: f"{v:.7g}" if isinstance(v, float) else v for k, v in row.items()})
+        file.flush()
+    return log

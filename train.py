@@ -7,13 +7,13 @@
 Every process sees the same settings; a step is the same bases however many processes share it. Typing the same command
 again continues the run that out_dir holds. Losses are per base: nats in the log, bits (nats / ln 2) in evaluations.
 """
-import csv
 import json
 import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ import torch.distributed as dist
 from config import configure, die, find_dataset
 from data import N, REPEAT, Genome, Windows, eval_windows, share
 from model import GPT, GPTConfig, Markov, Muon, base_nll
-from runtime import has_compiler, pick_device, read_checkpoint, save_checkpoint
+from runtime import has_compiler, machine_peak, open_log, peak_memory, pick_device, read_checkpoint, save_checkpoint
 
 # ---- the run
 out_dir = "out"         # where ckpt.pt (the last state), best.pt (the best) and log.csv go
@@ -62,16 +62,15 @@ dtype = "auto"          # auto | bfloat16 | float16 | float32
 compile = "auto"        # torch.compile: auto | True | False
 config = configure(globals())
 
-PEAK_TFLOPS = {"H200": 989, "H100": 989, "A100": 312, "RTX 4090": 165.2, "L4": 121, "RTX 3090": 71, "T4": 65}  # dense, 16-bit
-FREE = {"out_dir", "dataset", "batch_size", "log_interval", "eval_interval", "markov_order", "device", "dtype", "compile"}
+FREE = {"out_dir", "dataset", "batch_size", "log_interval", "eval_interval", "markov_order", "device", "dtype", "compile"}  # the rest makes a run what it is
 
 
 def main():
     for key in ("batch_size", "batch_tokens", "block_size", "n_layer", "n_head", "n_embd", "kmer", "max_iters", "log_interval", "eval_interval", "eval_tokens"):
         if config[key] < 1:
             die(f"{key} = {config[key]}: give at least 1")
-    if kmer > 9 or markov_order > 13 or not 0 <= rc <= 1 or not 0 <= repeat_weight:
-        die("kmer goes up to 9, markov_order up to 13, rc from 0 to 1, repeat_weight from 0 up")
+    if kmer > 9 or markov_order > 13 or not 0 <= rc <= 1 or repeat_weight < 0 or compile not in ("auto", True, False):
+        die("kmer goes up to 9, markov_order to 13; rc lies in 0 to 1, repeat_weight is 0 or more; compile is auto, True or False")
 
     # ---- where we run
     rank, world, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
@@ -80,8 +79,7 @@ def main():
     if world > 1:
         dist.init_process_group("nccl" if dev.type == "cuda" else "gloo")
     say = print if rank == 0 else lambda *a, **k: None
-    gpu_name = torch.cuda.get_device_name(dev) if dev.type == "cuda" else dev.type
-    peak = next((v * 1e12 for k, v in PEAK_TFLOPS.items() if k in gpu_name), math.nan)
+    machine, peak = machine_peak(dev)
 
     # ---- the data: every process draws the whole step's windows and keeps its own
     genome = Genome(find_dataset(dataset))
@@ -114,11 +112,11 @@ def main():
         model = GPT(GPTConfig(**model_args)).to(dev)
     except (ValueError, RuntimeError) as error:
         die(f"no such model: {error}")
-    use_compile = has_compiler(dev) and dev.type == "cuda" if compile == "auto" else compile
-    if use_compile and not has_compiler(dev):
-        say("no C++ compiler here: going on without compile (Debian, Ubuntu: apt install g++)")
-    elif use_compile:
+    compiled = has_compiler(dev) and (compile is True or compile == "auto" and dev.type == "cuda")
+    if compiled:
         model.compile(dynamic=False)
+    elif compile is True:
+        say("no C++ compiler here: going on without compile (Debian, Ubuntu: apt install g++)")
     matrices = model.matrices()
     muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32)
     adam = torch.optim.AdamW([dict(params=list(model.wte.parameters()), lr=embed_lr), dict(params=list(model.lm_head.parameters()), lr=head_lr)],
@@ -126,7 +124,7 @@ def main():
     optimizers = [muon, adam]
     base_lrs = [[group["lr"] for group in opt.param_groups] for opt in optimizers]
     parameters = list(model.parameters())
-    assert {id(p) for o in optimizers for g in o.param_groups for p in g["params"]} == {id(p) for p in parameters}
+    assert sorted(id(p) for o in optimizers for g in o.param_groups for p in g["params"]) == sorted(map(id, parameters)), "each once"
     scaler = torch.amp.GradScaler(dev.type, enabled=precision == torch.float16)
 
     # ---- start, resume or fine-tune
@@ -158,17 +156,15 @@ def main():
             model.load_state_dict(held.pop("model"))
         except RuntimeError:
             die(f"{init_from} holds another model: give " + " ".join(f"--{k}={v}" for k, v in held["model_args"].items() if k != "block_size"))
-    if rank == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        log_file, log = open_log(folder / "log.csv", start)
+    log = open_log(folder / "log.csv", start) if rank == 0 else lambda row: None
     data_info = dict(dataset=dataset, fingerprint=genome.fingerprint, source=genome.meta.get("source"),
                      **{s: [c["name"] for c in genome.meta["splits"][s]["chroms"]] for s in ("train", "val", "test")})
 
     n_matrix = sum(p.numel() for p in matrices) + model.lm_head.weight.numel()
     flops_per_base = 6 * n_matrix + 12 * n_layer * n_embd * block_size  # full attention counted, causal skipping not credited
     bases_per_step = per_step * block_size
-    say(f"{sum(p.numel() for p in parameters):,} parameters, {sum(p.numel() for p in matrices):,} in matrices | {gpu_name}, "
-        f"{str(precision)[6:]}, compile {bool(use_compile and has_compiler(dev))}, {world} process{'es' * (world > 1)} x {micro_steps} micro-batches x {micro} windows")
+    say(f"{sum(p.numel() for p in parameters):,} parameters, {sum(p.numel() for p in matrices):,} in matrices | {machine}, "
+        f"{str(precision)[6:]}, compile {compiled}, {world} process{'es' * (world > 1)} x {micro_steps} micro-batches x {micro} windows")
     say(f"{max_iters} steps x {bases_per_step:,} bases = {max_iters * per_step / windows.per_epoch:.2f} passes of {genome.folder} "
         f"({windows.per_epoch:,} windows of {block_size})")
 
@@ -216,20 +212,17 @@ def main():
 
         done = step + 1
         if done % log_interval == 0 or done == max_iters or done == 1:
-            nats, gnorm, now = loss.item(), grad_norm.item(), time.time()
-            if not math.isfinite(nats) or not (math.isfinite(gnorm) or scaler.is_enabled()):
-                die(f"step {done}: loss {nats}, gradient norm {gnorm}: lower learning_rate or raise warmup; {last} is the last good state")
+            nats, size, now = loss.item(), grad_norm.item(), time.time()
+            if not math.isfinite(nats) or not (math.isfinite(size) or scaler.is_enabled()):
+                die(f"step {done}: loss {nats}, gradient norm {size}: lower learning_rate or raise warmup; {last} is the last good state")
             speed = (done - mark_step) * bases_per_step / (now - mark)
             seconds, mark, mark_step = seconds + now - mark, now, done
-            mfu = speed * flops_per_base / (peak * world)
-            left = (max_iters - done) * bases_per_step / speed
-            say(f"step {done}/{max_iters} | loss {nats:.4f} | {nats / math.log(2):.4f} bits | lr {lr * learning_rate:.2e} | norm {gnorm:.2f} | "
-                f"{speed / 1e3:.1f}k bases/s" + (f" | mfu {mfu:.1%}" if mfu == mfu else "") + (f" | skipped {skipped}" if skipped else "")
-                + f" | {left / 3600:.0f}h{left / 60 % 60:02.0f}m left" * (left >= 60) + f" | {left:.0f}s left" * (left < 60), flush=True)
-            if rank == 0:
-                log.writerow([done, done * bases_per_step, f"{nats:.6f}", f"{nats / math.log(2):.6f}", f"{lr * learning_rate:.4e}", f"{gnorm:.4f}",
-                              f"{speed:.0f}", f"{mfu:.4f}", f"{seconds:.1f}", "", "", ""])
-                log_file.flush()
+            mfu, left = speed * flops_per_base / (peak * world), timedelta(seconds=round((max_iters - done) * bases_per_step / speed))
+            row = dict(step=done, tokens=done * bases_per_step, loss=nats, bits=nats / math.log(2), lr=lr * learning_rate, grad_norm=size,
+                       tokens_per_second=speed, mfu=mfu, seconds=seconds)
+            log(row)
+            say("step {step}/{0} | loss {loss:.4f} | {bits:.4f} bits | lr {lr:.2e} | norm {grad_norm:.2f} | {tokens_per_second:,.0f} bases/s".format(max_iters, **row)
+                + f" | mfu {mfu:.1%}" * math.isfinite(mfu) + f" | {skipped} skipped" * bool(skipped) + f" | {left} left", flush=True)
         if done % eval_interval == 0 or done == max_iters:
             seconds += time.time() - mark
             model.eval()
@@ -240,8 +233,7 @@ def main():
                 die(f"step {done}: validation is not finite: lower learning_rate; {last} is the last good state")
             improved, best_bits = val["all"] < best_bits, min(val["all"], best_bits)
             if rank == 0:
-                log.writerow([done, done * bases_per_step, "", "", "", "", "", "", f"{seconds:.1f}", *(f"{v:.6f}" for v in val.values())])
-                log_file.flush()
+                log(dict(step=done, tokens=done * bases_per_step, seconds=seconds, **{f"val_bits_{k}": v for k, v in val.items()}))
                 checkpoint = dict(model=model.state_dict(), model_args=model_args, config=run, data=data_info, step=done, seconds=seconds, val=val,
                                   best_bits=best_bits, optimizers=[opt.state_dict() for opt in optimizers], scaler=scaler.state_dict(),
                                   torch=str(torch.__version__))
@@ -270,11 +262,10 @@ def main():
     for name, row in table.items():
         say(f"{name + ' (best order)' * name.startswith('Markov'):27}{row['all']:8.4f}{row['repeats']:9.4f}{row['unique']:8.4f}")
     tokens = max(start, max_iters) * bases_per_step
-    memory = torch.cuda.max_memory_allocated(dev) if dev.type == "cuda" else peak_rss()
     speed = tokens / max(seconds, 1e-9)
     summary = dict(val_bits_all=round(val["all"], 5), val_bits_repeats=round(val["repeats"], 5), val_bits_unique=round(val["unique"], 5), tokens=tokens,
                    seconds=round(seconds, 1), tokens_per_second=round(speed), mfu=round(speed * flops_per_base / (peak * world), 4),
-                   peak_memory_gb=round(memory / 1e9, 2), checkpoint=str(last))
+                   peak_memory_gb=round(peak_memory(dev) / 1e9, 2), checkpoint=str(last))
     (folder / "summary.json").write_text(json.dumps(dict(summary, table=table), indent=1) + "\n")
     say()
     for key, value in summary.items():
@@ -307,31 +298,6 @@ def evaluate(model, windows, rows, device="cpu", autocast=nullcontext(), rank=0,
 def schedule(step):
     """The learning rate's factor at a step: up over warmup, flat, then linearly to zero over cooldown (shares of max_iters)."""
     return min(1.0, (step + 1) / max(1, warmup * max_iters), (max_iters - step) / max(1, cooldown * max_iters))
-
-
-COLUMNS = "step tokens loss bits lr grad_norm tokens_per_second mfu seconds val_bits_all val_bits_repeats val_bits_unique".split()
-
-
-def open_log(path, start):
-    """log.csv, open for appending, without the rows that a resumed run will write again."""
-    rows = []
-    if start and path.exists():
-        with open(path, newline="") as file:
-            rows = [row for row in list(csv.reader(file))[1:] if row and int(row[0]) <= start]
-    file = open(path, "w", newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerows([COLUMNS, *rows])
-    file.flush()
-    return file, writer
-
-
-def peak_rss():
-    """The most memory, in bytes, that this process has held; nan where the system does not say."""
-    try:
-        import resource  # not on Windows
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    except ImportError:
-        return math.nan
 
 
 main()

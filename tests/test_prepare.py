@@ -1,0 +1,517 @@
+"""prepare_hg38.py: the download against a server that misbehaves, the encoding against a naive one, and every bad input."""
+import errno
+import gzip
+import hashlib
+import http.server
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+import prepare_hg38
+from data import MIN_GAP, Genome, decode
+from prepare_hg38 import download
+from tests.conftest import one_line_error
+
+ROOT = Path(__file__).parent.parent
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+def prepare(**settings):
+    """The script with its default settings but for these, and no waiting."""
+    given = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+    defaults = dict(fasta="", chroms="", out="", val_chroms="auto", test_chroms="auto", assembly="hg38", url="", keep_fasta=True)
+    prepare_hg38.prepare(**{**defaults, **given}, delay=0)
+
+
+def refused(*words, **settings):
+    """The script must end with one line that holds the words."""
+    with pytest.raises(SystemExit) as error:
+        prepare(**settings)
+    line = str(error.value)
+    assert line.startswith("error: ") and "\n" not in line and all(word in line for word in words), line
+
+
+def write(path, text):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+# the download
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves server.files; server.faults[path] is what goes wrong, request by request, before all goes well."""
+
+    def log_message(self, *args):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET(head=True)
+
+    def do_GET(self, head=False):
+        server, start = self.server, 0
+        if not head:
+            server.requests.append((self.path, self.headers.get("Range")))
+        fault = server.faults[self.path].pop(0) if not head and server.faults.get(self.path) else None
+        if self.path not in server.files or isinstance(fault, int):
+            return self.send_error(fault or 404)
+        content = server.files[self.path]
+        if self.headers.get("Range") and fault != "ignore range":
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                return self.send_error(416)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        part = content[start:]
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        if fault == "wrong byte":
+            part = part[:-1] + bytes([part[-1] ^ 1])
+        part = part[:len(part) // 2] if fault == "drop" else part
+        if not head:
+            server.sent += len(part)
+            self.wfile.write(part)
+
+
+@pytest.fixture
+def server():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files, server.faults, server.requests, server.sent = {}, {}, [], 0
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+CONTENT = np.random.default_rng(0).bytes(100_000)
+
+
+@pytest.fixture
+def fetch(server, tmp_path):
+    """fetch(*faults): download CONTENT from a server with these faults; returns the path, which has to hold it all."""
+    def fetch(*faults, md5=md5(CONTENT), **kwargs):
+        server.files["/x"], server.faults["/x"] = CONTENT, list(faults)
+        download(f"{server.url}/x", tmp_path / "x", md5, delay=0, **kwargs)
+        assert (tmp_path / "x").read_bytes() == CONTENT and not (tmp_path / "x.part").exists()
+    return fetch
+
+
+def test_download(fetch, server):
+    fetch()
+    fetch()  # it is there: nothing to fetch
+    assert server.requests == [("/x", None)]
+
+
+def test_download_resumes_after_drops(fetch, server):
+    fetch("drop", "drop", "drop")
+    assert len(server.requests) == 4 and server.sent < 1.01 * len(CONTENT)
+    assert [r and int(r[6:-1]) for _, r in server.requests] == [None, 49_999, 74_998, 87_498]  # half of what is left, and one byte again
+
+
+def test_download_where_range_is_ignored(fetch, server):
+    fetch("drop", "ignore range")
+    assert server.sent == 1.5 * len(CONTENT)
+
+
+@pytest.mark.parametrize("wrong", (b"", b"short", CONTENT + b"longer than the file"))
+def test_download_resumes_what_an_earlier_run_left(fetch, server, tmp_path, wrong):
+    write(tmp_path / "x.part", CONTENT[:60_000])
+    fetch()
+    assert server.sent == 40_001
+    (tmp_path / "x").unlink()
+    write(tmp_path / "x.part", CONTENT)  # all of it
+    fetch()
+    assert server.sent == 40_002
+    (tmp_path / "x").unlink()
+    write(tmp_path / "x.part", wrong)
+    if wrong == b"short":  # of another file: only the md5 can tell
+        with pytest.raises(SystemExit, match="md5"):
+            fetch()
+    fetch()
+
+
+def test_download_of_a_wrong_byte(fetch, tmp_path):
+    with pytest.raises(SystemExit, match=f"not {md5(CONTENT)}.*removed"):
+        fetch("wrong byte")
+    assert list(tmp_path.iterdir()) == []
+    fetch()
+
+
+def test_download_gives_up_at_once_on_404(server, tmp_path):
+    with pytest.raises(SystemExit, match="404 Not Found: check the address"):
+        download(f"{server.url}/nothing", tmp_path / "x")
+    assert len(server.requests) == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_download_backs_off(fetch, server, monkeypatch, tmp_path):
+    pauses = []
+    monkeypatch.setattr(prepare_hg38.time, "sleep", pauses.append)
+    fetch(503, 500, "drop", 429)
+    assert len(server.requests) == 5
+    (tmp_path / "x").unlink()
+    server.faults["/x"], pauses[:] = [503] * 9, []
+    with pytest.raises(SystemExit, match="503 .*type the same again"):
+        download(f"{server.url}/x", tmp_path / "x", delay=1)
+    assert pauses == [1, 2, 4, 8] and not (tmp_path / "x").exists()
+
+
+def test_download_without_network(tmp_path, server):
+    server.server_close()
+    with pytest.raises(SystemExit, match="connection failed .*: check the network"):
+        download(f"{server.url}/x", tmp_path / "x", delay=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_download_does_not_replace_another_file(fetch, server, tmp_path):
+    write(tmp_path / "x", b"mine")
+    with pytest.raises(SystemExit, match="remove it"):
+        fetch()
+    assert (tmp_path / "x").read_bytes() == b"mine" and server.requests == []
+
+
+# the genome
+
+
+def naive(text):
+    """{name: (letters, md5, gaps)} of a FASTA, line by line and base by base."""
+    held, name = {}, None
+    for line in text.replace("\r", "").split("\n"):
+        if line.startswith(">"):
+            name = line[1:].split()[0]
+            held[name] = ""
+        elif name:
+            held[name] += line.strip()
+    out = {}
+    for name, letters in held.items():
+        upper, gaps, start = letters.upper(), [], None
+        for i, c in enumerate(upper + "A"):
+            if c not in "ACGT" and start is None:
+                start = i
+            elif c in "ACGT" and start is not None:
+                gaps, start = gaps + [[start, i]] * (i - start >= MIN_GAP), None
+        plain = "".join(c if c in "ACGTacgt" else "N" if c.isupper() else "n" for c in letters)
+        out[name] = plain, md5(upper.encode()), gaps
+    return out
+
+
+def agrees(folder, text):
+    """A prepared folder must hold what the FASTA's text says: letters, coordinates, checksums, gaps and counts."""
+    genome, expected = Genome(folder), naive(text)
+    assert set(genome.chroms) == set(expected)
+    assert sorted(p.name for p in folder.iterdir()) == ["meta.json", "test.bin", "train.bin", "val.bin"]
+    for name, (letters, checksum, gaps) in expected.items():
+        row = genome.chroms[name]
+        assert decode(genome.fetch(name, 0, row["length"])) == letters
+        assert (row["length"], row["md5"], row["gaps"]) == (len(letters), checksum, gaps)
+    for split in genome.meta["splits"].values():
+        letters = "".join(expected[row["name"]][0] for row in split["chroms"])
+        counts = {"bases": len(letters), "N": sum(c in "Nn" for c in letters), "repeats": sum(c in "acgt" for c in letters),
+                  "gc": sum(c in "CGcg" for c in letters)}
+        assert {key: split[key] for key in counts} == counts
+    return genome
+
+
+def bgzip(content, size=700):
+    """Members of `size` bytes each, and an empty one at the end."""
+    return b"".join(gzip.compress(content[i:i + size]) for i in range(0, len(content), size)) + gzip.compress(b"")
+
+
+pieces = st.one_of(st.text("ACGTacgtNnRYSWKMBDHVk", min_size=1, max_size=90), st.integers(MIN_GAP - 2, 150).map("N".__mul__))
+sequences = st.lists(pieces, min_size=1, max_size=4).map("".join)
+
+
+@given(st.lists(sequences, min_size=1, max_size=4), st.integers(1, 90), st.sampled_from(("\n", "\r\n", "\n\n")),
+       st.sampled_from((bytes, gzip.compress, bgzip)), st.integers(64, 400), st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_any_fasta_gives_what_a_naive_encoder_gives(sequences, width, newline, pack, block, last_newline):
+    lines = []
+    for name, letters in zip(("chr1", "chr6", "chr5", "chr2"), sequences):
+        lines += [f">{name} described > as such"] + [letters[i:i + width] for i in range(0, len(letters), width)]
+    text = newline.join(lines) + newline * last_newline
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(prepare_hg38, "BLOCK", block):
+        prepare(fasta=write(Path(folder) / "x", pack(text.encode())), out=Path(folder) / "out")
+        genome = agrees(Path(folder) / "out", text)
+    split_of = {"chr1": "train", "chr6": "val", "chr5": "test", "chr2": "train"}
+    assert all(row["split"] == split_of[name] for name, row in genome.chroms.items())
+
+
+def test_known_bases_at_known_loci(tmp_path):
+    rng = np.random.default_rng(1)
+    long = "".join(rng.choice(list("ACGT"), 2_000_000))  # several blocks
+    text = ">chr1 x\n" + "N" * 70 + "\nACGTacgtRYn\n" + long + "\n>chr21\nGATTACA\n>chr22\nc\n"
+    prepare(fasta=write(tmp_path / "x.fa.gz", gzip.compress(text.encode(), 1)), out=tmp_path / "out")
+    genome = Genome(tmp_path / "out")
+    assert decode(genome.fetch("chr1", 68, 82)) == "NNACGTacgtNNn" + long[0]
+    assert decode(genome.fetch("chr1", 1_500_081, 1_500_101)) == long[1_500_000:1_500_020]
+    assert decode(genome.fetch("chr21", 4, 9)) == "ACANN" and decode(genome.bases("test")) == "c"
+    assert genome.chroms["chr1"]["gaps"] == [[0, 70]] and genome.chroms["chr21"]["md5"] == md5(b"GATTACA")
+    assert genome.meta["source"] == [{"file": "x.fa.gz", "md5": md5((tmp_path / "x.fa.gz").read_bytes())}]
+    assert (genome.meta["assembly"], genome.meta["min_gap"]) == ("hg38", MIN_GAP)
+
+
+GOOD = {
+    "blank lines and spaces": b"\n \n>chr1\n\nAC GT\n \nNN\n\n",
+    "no last newline": b">chr1\nACGT\n>chr2\nA",
+    "IUPAC codes of both cases": b">chr1\nRYSWKMBDHVNryswkmbdhvnACGT\n",
+    "CRLF": b">chr1\r\nACGT\r\nacgt\r\n>chr2\r\nA\r\n",
+    "gzip filled up with zeros": gzip.compress(b">chr1\nACGT\n") + bytes(512),
+    "gzip cut within a line": gzip.compress(b">ch") + gzip.compress(b"r1\nAC") + gzip.compress(b"GT\n>chr2\nA"),
+}
+
+
+@pytest.mark.parametrize("content", GOOD.values(), ids=GOOD)
+def test_odd_but_good_fasta(tmp_path, content):
+    text = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    prepare(fasta=write(tmp_path / "x", content), out=tmp_path / "out")
+    agrees(tmp_path / "out", text.decode().replace(" ", ""))
+
+
+WHOLE = gzip.compress(b">chr1\n" + b"ACGTTGCA" * 1000 + b"\n>chr2\nACGT\n", mtime=0)
+BAD = {
+    "truncated gzip": (WHOLE[:-9], "truncated gzip"),
+    "truncated trailer": (WHOLE[:-1], "truncated gzip"),
+    "only a gzip header": (WHOLE[:5], "truncated gzip"),
+    "damaged gzip": (WHOLE[:-6] + bytes([WHOLE[-6] ^ 1]) + WHOLE[-5:], "damaged gzip"),
+    "rubbish after gzip": (WHOLE + b"rubbish", "damaged gzip"),
+    "web page": (b"<!DOCTYPE html>\n<html>\n<body>\n>ACGT\n</html>\n", "a web page?"),
+    "gzipped web page": (gzip.compress(b"\n<html></html>"), "a web page?"),
+    "empty": (b"", "empty"),
+    "empty gzip": (gzip.compress(b""), "empty"),
+    "blank": (b"\n\n", "empty"),
+    "protein": (b">chr1\nACGT\nMKVLE\n", "chr1 has 'L' at base 7: not DNA"),
+    "RNA": (b">chr1\nACGU\n", "not DNA"),
+    "duplicate name": (b">chr1 a\nACGT\n>chr2\nA\n>chr1 b\nACGT\n", "two records named chr1"),
+    "duplicates side by side": (b">chr1\nACGT\n>chr1\nACGT\n", "two records named chr1"),
+    "no name": (b">\nACGT\n", "a record without a name"),
+    "text before": (b"ACGT\n>chr1\nACGT\n", "does not start with '>'"),
+    "FASTQ": (b"@chr1\nACGT\n+\nIIII\n", "does not start with '>'"),
+    "record without sequence": (b">chr2\n>chr1\nACGT\n", "chr2 has no sequence"),
+    "ends in a header": (b">chr1\nACGT\n>chr2", "chr2 has no sequence"),
+    "> inside a line": (b">chr1\nAC>GT\n", "chr1 has '>' at base 2"),
+    "no end of a header": (b">" + b"A" * 2_000_000, "not a FASTA"),
+}
+
+
+@pytest.mark.parametrize("content, words", BAD.values(), ids=BAD)
+def test_bad_fasta(tmp_path, content, words):
+    refused(words, fasta=write(tmp_path / "x.fa", content), out=tmp_path / "a" / "out")
+    assert not (tmp_path / "a" / "out").exists()
+
+
+def test_fasta_that_is_no_file(tmp_path):
+    refused("is a folder", fasta=tmp_path, out=tmp_path / "out")
+    refused("is not there", fasta=tmp_path / "x.fa", out=tmp_path / "out")
+
+
+# which chromosomes, and where they go
+
+
+def fasta_of(path, *names):
+    return write(path / "x.fa", "".join(f">{name}\nACGT{'N' * i}\n" for i, name in enumerate(names)))
+
+
+def splits_of(folder):
+    genome = Genome(folder)
+    return [[row["name"] for row in genome.meta["splits"][split]["chroms"]] for split in ("train", "val", "test")]
+
+
+@pytest.mark.parametrize("names, settings, expected", (
+    ("1 2 6 MT", {}, [["1", "2", "6", "MT"], [], []]),
+    ("chr1 chr6 chr5 chrX chrM chrUn_1 chr1_alt chrEBV", {}, [["chr1", "chrX"], ["chr6"], ["chr5"]]),
+    ("chrI chr2L scaffold_1", {}, [["chrI", "chr2L", "scaffold_1"], [], []]),
+    ("chr1 chr2 chrM", {"chroms": "chr1, chrM"}, [["chr1", "chrM"], [], []]),
+    ("chr1 chr6 chr10", {"val_chroms": "chr10"}, [["chr1", "chr6"], ["chr10"], []]),  # named before the default's test
+    ("chr1 chr6 chr5", {"val_chroms": "", "test_chroms": "chr1"}, [["chr6", "chr5"], [], ["chr1"]]),
+    ("chr1 chrM", {"test_chroms": "chrM"}, [["chr1"], [], ["chrM"]]),  # asked for by name
+))
+def test_splits(tmp_path, names, settings, expected):
+    prepare(fasta=fasta_of(tmp_path, *names.split()), out=tmp_path / "out", **settings)
+    assert splits_of(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("settings, words", (
+    ({"val_chroms": "chr9"}, ["chr9: not among"]),
+    ({"test_chroms": "chr21,chr9"}, ["chr9: not among"]),
+    ({"chroms": "chr21,chr7"}, ["chr7: not among"]),
+    ({"chroms": "chr1", "val_chroms": "chr21"}, ["chr21: not among"]),
+    ({"val_chroms": "chr1,chr21", "test_chroms": "chr21"}, ["chr21 is in both"]),
+    ({"chroms": "chr21,chr22"}, ["nothing to train on", "--val_chroms=chr22 --test_chroms="]),
+    ({"chroms": "chr21"}, ["nothing to train on", "--val_chroms= --test_chroms="]),
+))
+def test_splits_that_cannot_be(tmp_path, settings, words):
+    refused(*words, fasta=fasta_of(tmp_path, "chr1", "chr21", "chr22"), out=tmp_path / "out", **settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_an_empty_training_split_says_to_type_works(tmp_path):
+    fasta = fasta_of(tmp_path, "chr21", "chr22")
+    refused("type --val_chroms=chr22 --test_chroms=", fasta=fasta, out=tmp_path / "out")
+    prepare(fasta=fasta, out=tmp_path / "out", val_chroms="chr22", test_chroms="")
+    assert splits_of(tmp_path / "out") == [["chr21"], ["chr22"], []]
+
+
+# the folder
+
+
+def snapshot(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_same_again_and_another_genome(tmp_path):
+    out = tmp_path / "out"
+    mine = fasta_of(tmp_path, "chr1", "chr6", "chr2")
+    prepare(fasta=mine, out=out)
+    before = snapshot(out)
+    prepare(fasta=mine, out=out)
+    assert snapshot(out) == before
+    (tmp_path / "other").mkdir()
+    changed = write(tmp_path / "b.fa", mine.read_text().replace("GT", "GA"))
+    for other in (fasta_of(tmp_path / "other", "chr1", "chr6"), changed):
+        refused("already holds", "--out", fasta=other, out=out)
+    refused("already holds", fasta=mine, out=out, val_chroms="chr2")
+    refused("already holds", fasta=mine, out=out, chroms="chr1,chr6")
+    refused("already holds", out=out, url="http://127.0.0.1:9")  # hg38 itself: before any network
+    assert snapshot(out) == before
+    prepare(fasta=write(tmp_path / "c.fa.gz", gzip.compress(mine.read_bytes())), out=out)  # the same, packed in another way
+    (out / "val.bin").write_bytes(b"")  # no longer whole: made again
+    prepare(fasta=mine, out=out)
+    assert snapshot(out) == before
+
+
+def test_full_disk(tmp_path, monkeypatch):
+    fasta = fasta_of(tmp_path, "chr1", "chr2")
+
+    class Full:
+        def __init__(self, *args):
+            self.file = open(*args)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            self.file.close()
+
+        def write(self, block):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_hg38, "open", lambda path, mode: (Full if mode == "ab" else open)(path, mode), raising=False)
+        refused("No space left on device", "--out", fasta=fasta, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 99, 1))
+        refused("too little disk", fasta=fasta, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("when", ("encode_record", "md5_of", "Genome"))
+def test_nothing_half_written_is_left_by_ctrl_c(tmp_path, monkeypatch, server, when):
+    ucsc(server, "toy", {"chr1": "ACGT" * 30, "chr6": "ACGT"})
+    monkeypatch.setattr(prepare_hg38, when, mock.Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(out=tmp_path / "out", assembly="toy", url=server.url)
+    assert not list(tmp_path.rglob("*.bin")) and not list(tmp_path.rglob("meta.json"))
+
+
+# from UCSC
+
+
+def ucsc(server, assembly, letters):
+    """Serve a genome as UCSC does: whole, by chromosome, and the checksums."""
+    each = {name: {name: text} for name, text in letters.items()}
+    for folder, files in (("bigZips", {assembly: letters}), ("chromosomes", each)):
+        listing = ""
+        for stem, records in files.items():
+            packed = gzip.compress("".join(f">{name}\n{text}\n" for name, text in records.items()).encode(), mtime=0)
+            server.files[f"/{assembly}/{folder}/{stem}.fa.gz"] = packed
+            listing += f"{md5(packed)}  {stem}.fa.gz\n"
+        server.files[f"/{assembly}/{folder}/md5sum.txt"] = listing.encode()
+    return server.files[f"/{assembly}/bigZips/{assembly}.fa.gz"]
+
+
+LETTERS = {"chr1": "ACGTTGCA" * 500, "chr6": "acgt" * 100, "chr22": "GGGG", "chr1_alt": "ACGT"}
+
+
+def test_whole_assembly(tmp_path, server, capsys):
+    packed = ucsc(server, "mm99", LETTERS)
+    server.faults["/mm99/bigZips/mm99.fa.gz"] = ["drop", 503]
+    prepare(out=tmp_path, assembly="mm99", url=server.url)
+    assert splits_of(tmp_path) == [["chr1"], ["chr6"], ["chr22"]]
+    url = f"{server.url}/mm99/bigZips/mm99.fa.gz"
+    assert Genome(tmp_path).meta["source"] == [{"url": url, "md5": md5(packed)}]
+    assert (tmp_path / "mm99.fa.gz").read_bytes() == packed
+    said = capsys.readouterr().out
+    assert "GB of disk" in said and "prepared in" in said
+    table = [line.split() for line in said.splitlines()]
+    assert ["train", "1", "4,000", "0", "0.0%", "50.0%", "0"] in table and ["val", "1", "400", "0", "100.0%", "50.0%", "0"] in table
+
+
+def test_chosen_chromosomes_only(tmp_path, server):
+    ucsc(server, "hg38", LETTERS)
+    prepare(out=tmp_path, chroms="chr1,chr22", url=server.url, keep_fasta=False)
+    assert splits_of(tmp_path) == [["chr1"], [], ["chr22"]]
+    assert [path.rpartition("/")[2] for path, _ in server.requests] == ["md5sum.txt", "chr1.fa.gz", "chr22.fa.gz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["meta.json", "test.bin", "train.bin", "val.bin"]
+    refused("no md5 for chr9.fa.gz", out=tmp_path / "b", chroms="chr1,chr9", url=server.url)
+    assert not (tmp_path / "b").exists()
+
+
+def test_hg38_has_the_md5_that_we_know(tmp_path, server, monkeypatch):
+    packed = ucsc(server, "hg38", LETTERS)
+    refused(f"{md5(packed)} for hg38.fa.gz, not 1c9dcaddfa41027f17cd8f7a82c7293b", out=tmp_path / "out", url=server.url)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(prepare_hg38, "PINNED", {"hg38.fa.gz": md5(packed)})
+    monkeypatch.setattr(prepare_hg38, "HG38", ["chr1", "chr6", "chr22"])
+    server.faults["/hg38/bigZips/hg38.fa.gz"] = ["wrong byte"]
+    refused("removed", out=tmp_path / "out", url=server.url)
+    assert not (tmp_path / "out").exists()
+    prepare(out=tmp_path / "out", url=server.url)
+    server.requests.clear()
+    prepare(out=tmp_path / "out", url=server.url)  # the file is there and right: no network
+    assert server.requests == [] and splits_of(tmp_path / "out") == [["chr1"], ["chr6"], ["chr22"]]
+    refused("chr99: not among", out=tmp_path / "b", url=server.url, val_chroms="chr99")  # before it is fetched
+    assert server.requests == []
+
+
+def test_unknown_assembly_and_no_network(tmp_path, server):
+    refused("404 Not Found: check --assembly", out=tmp_path / "out", assembly="hg99", url=server.url)
+    server.server_close()
+    refused("check the network", out=tmp_path / "out", url=server.url)
+    assert not (tmp_path / "out").exists()
+
+
+# as typed
+
+
+def test_command_line(tmp_path, script):
+    fasta = fasta_of(tmp_path, "chr1", "chr21", "chr22")
+    one_line_error(script("prepare_hg38.py", "--fasta", fasta, "--out", tmp_path / "out", "--val_chroms", "chr3"), "chr3")
+    done = script("prepare_hg38.py", f"--fasta={fasta}", "--out", tmp_path / "out", "--test-chroms=")
+    assert done.returncode == 0 and done.stderr == "" and splits_of(tmp_path / "out") == [["chr1", "chr22"], ["chr21"], []]
+
+
+def test_memory_stays_small(tmp_path):
+    """80 MB of N's that come from a gzip's few KB: what is unpacked must come in blocks."""
+    fasta = write(tmp_path / "x.fa.gz", gzip.compress(b">chr1\nACGT\n" + (b"N" * 80 + b"\n") * 1_000_000))
+    words = [sys.executable, "prepare_hg38.py", "--fasta", str(fasta), "--out", str(tmp_path / "out")]
+    code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    unit = 1024 if sys.platform == "linux" else 1
+    assert int(done.stdout) * unit < 120e6
+    assert Genome(tmp_path / "out").chroms["chr1"]["gaps"] == [[4, 80_000_004]]

@@ -1,0 +1,145 @@
+"""sample.py: what it draws, and what it says."""
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import sample
+from data import Genome, decode, encode
+from model import GPT, N, GPTConfig
+from runtime import save_checkpoint
+from sample import divergence, generate, spectrum
+from tests.conftest import one_line_error, run
+
+
+def small(block_size=16, scale=0.5):
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(block_size=block_size, n_layer=2, n_head=2, n_embd=32, kmer=3))
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=scale)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def ckpt(tmp_path_factory, genome_folder):
+    model = small(64)
+    path = tmp_path_factory.mktemp("ckpt") / "ckpt.pt"
+    names = {split: [] for split in ("train", "val", "test")}
+    save_checkpoint(path, dict(model=model.state_dict(), model_args=dataclasses.asdict(model.config), step=1,
+                               config={"dataset": str(genome_folder)}, data={"dataset": str(genome_folder), "fingerprint": "", **names}))
+    return path
+
+
+def start_symbol(rows):
+    return torch.full((rows, 1), N)
+
+
+def greedy(model, prompt, n):
+    return torch.stack(list(generate(model, prompt, n, temperature=0)), 1)
+
+
+def test_greedy_within_the_context_is_the_full_models_argmax():
+    model, tokens = small(32), start_symbol(2)
+    drawn = greedy(model, tokens, 31)
+    for _ in range(31):
+        tokens = torch.cat((tokens, model(tokens)[:, -1].argmax(-1, keepdim=True)), 1)
+    assert torch.equal(drawn, tokens[:, 1:])
+
+
+def test_beyond_the_context_the_last_half_is_read_anew():
+    """As stated: when block_size tokens are cached, the next base is drawn from a fresh reading of the last block_size / 2."""
+    model, tokens = small(16), start_symbol(1)
+    drawn = greedy(model, tokens, 60)
+    first = 0
+    for end in range(1, 61):
+        if end - first > 16:
+            first = end - 8
+        tokens = torch.cat((tokens, model(tokens[:, first:end])[:, -1].argmax(-1, keepdim=True)), 1)
+    assert torch.equal(drawn, tokens[:, 1:])
+
+
+@pytest.mark.parametrize("length", (1, 15, 16, 17, 100))
+def test_prompts_of_every_length(length):
+    model = small(16)
+    prompt = torch.cat((start_symbol(2), torch.randint(0, 5, (2, length - 1))), 1)
+    drawn = greedy(model, prompt, 5)
+    assert drawn.shape == (2, 5) and drawn.max() < 4
+
+
+def test_draws_follow_the_models_probabilities():
+    model = small()
+    p = model(start_symbol(1))[0, -1].softmax(-1)
+    generator = torch.Generator().manual_seed(0)
+    counts = torch.bincount(next(generate(model, start_symbol(20_000), 1, generator=generator)), minlength=4) / 20_000
+    assert torch.allclose(counts, p, atol=0.015)
+    top = next(generate(model, start_symbol(2000), 1, top_k=2, generator=generator))
+    assert set(top.tolist()) == set(p.topk(2).indices.tolist())
+    cold = torch.bincount(next(generate(model, start_symbol(20_000), 1, temperature=0.5, generator=generator)), minlength=4) / 20_000
+    assert torch.allclose(cold, p ** 2 / (p ** 2).sum(), atol=0.015)
+
+
+def test_spectrum_and_divergence_known_answers():
+    assert spectrum(encode("ACGTACGT"), 1).tolist() == [0.25] * 4
+    assert spectrum(encode("AANAA"), 2).tolist() == [1.0] + [0.0] * 15  # the k-mers that hold N do not count
+    assert spectrum(np.stack([encode("AC"), encode("AC")]), 2)[1] == 1.0  # none across two records
+    a, b = np.array([1.0, 0, 0, 0]), np.array([0, 1.0, 0, 0])
+    assert divergence(a, a) == 0 and divergence(a, b) == pytest.approx(1.0)
+
+
+def test_summary_of_known_bases():
+    first = sample.summarise(np.array([[1, 2, 1, 2, 0, 3]], np.uint8), None)[0]
+    assert "GC 0.667" in first and "6 new bases" in first
+    assert f"expected {(2 / 5) / (2 / 6 * 2 / 6):.2f}" in first
+
+
+def fasta(text):
+    records = [r.split("\n", 1) for r in text.split(">")[1:]]
+    return {name.split()[0]: body.replace("\n", "") for name, body in records}
+
+
+def test_as_typed(ckpt, genome_folder, tmp_path):
+    shown = run("sample.py", f"--ckpt={ckpt}", "--num_samples=3", "--max_new_tokens=150", "--batch_size=2")
+    assert shown.returncode == 0, shown.stderr
+    records = fasta(shown.stdout)
+    assert list(records) == ["sample_1", "sample_2", "sample_3"] and all(len(s) == 150 and set(s) <= set("ACGT") for s in records.values())
+    assert len(set(records.values())) == 3 and max(map(len, shown.stdout.splitlines())) <= 100
+    assert "GC" in shown.stderr and "CpG" in shown.stderr and "Jensen-Shannon" in shown.stderr
+    again = run("sample.py", "--ckpt", ckpt, "--num-samples", "3", "--max-new-tokens", "150", "--batch_size=2", "--out", tmp_path / "x.fa")
+    assert again.stdout == "" and (tmp_path / "x.fa").read_text() == shown.stdout
+    locus = run("sample.py", f"--ckpt={ckpt}", "--start=chr21:100-140", "--num_samples=1", "--max_new_tokens=5")
+    assert fasta(locus.stdout)["sample_1"][:40] == decode(Genome(genome_folder).fetch("chr21", 100, 140) & 7)
+    (tmp_path / "start.fa").write_text(">a\nACGT\nacgt\n")
+    file = run("sample.py", f"--ckpt={ckpt}", f"--start=FILE:{tmp_path / 'start.fa'}", "--num_samples=1", "--max_new_tokens=5")
+    assert fasta(file.stdout)["sample_1"].startswith("ACGTACGT") and len(fasta(file.stdout)["sample_1"]) == 13
+
+
+@pytest.mark.parametrize("words, message", [
+    (("--start=HELLO",), "--start holds"),
+    (("--start=chr99:1-5",), "has no chr99"),
+    (("--start=chr21:10-5",), "the end must lie behind"),
+    (("--start=chr21:5990-6010",), "chr21 ends at 6000"),
+    (("--start=FILE:nowhere",), "cannot read"),
+    (("--top_k=5",), "--top_k at most 4"),
+    (("--num_samples=0",), "at least 1"),
+])
+def test_mistakes(ckpt, genome_folder, monkeypatch, words, message):
+    for key, value in (w[2:].split("=") for w in words):
+        monkeypatch.setattr(sample, key, type(getattr(sample, key))(value))
+    monkeypatch.setattr(sample, "ckpt", str(ckpt))
+    with pytest.raises(SystemExit, match=f"error: .*{message}"):
+        sample.main()
+
+
+def test_bad_checkpoints_are_one_line(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (math.sqrt, (2,))
+    torch.save({"model": Evil()}, tmp_path / "evil.pt")
+    torch.save({"model": {}}, tmp_path / "other.pt")
+    (tmp_path / "text.pt").write_text("hello")
+    for name, message in (("evil.pt", "not a checkpoint"), ("other.pt", "something else"), ("text.pt", "not a checkpoint"), ("none.pt", "no checkpoint")):
+        with pytest.raises(SystemExit, match=message):
+            __import__("runtime").load_model(tmp_path / name)
+    one_line_error(run("sample.py", f"--ckpt={tmp_path / 'text.pt'}"), "text.pt")

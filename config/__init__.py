@@ -24,7 +24,9 @@ def _one_line(kind, error, trace):
     """The known errors of the world outside (disk, files, the Ctrl-C key) end in one line; a bug keeps its traceback."""
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
-    elif issubclass(kind, OSError) and error.errno is not None and not issubclass(kind, ConnectionError):
+    elif issubclass(kind, BrokenPipeError):
+        pass  # whoever read our output has enough
+    elif issubclass(kind, OSError) and error.errno is not None:
         print(f"error: {error.strerror}" + (f": {error.filename}" if error.filename else ""), file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)

@@ -30,8 +30,8 @@ def md5(content):
 def prepare(**settings):
     """The script with its default settings but for these, and no waiting."""
     given = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
-    defaults = dict(fasta="", chroms="", out="", val_chroms="auto", test_chroms="auto", assembly="hg38", url="", keep_fasta=True)
-    prepare_hg38.prepare(**{**defaults, **given}, delay=0)
+    defaults = ("fasta", "chroms", "out", "val_chroms", "test_chroms", "assembly", "url", "keep_fasta")
+    prepare_hg38.prepare(**{**{key: getattr(prepare_hg38, key) for key in defaults}, **given}, delay=0)
 
 
 def refused(*words, **settings):
@@ -120,7 +120,7 @@ def test_download(fetch, server):
 def test_download_resumes_after_drops(fetch, server):
     fetch("drop", "drop", "drop")
     assert len(server.requests) == 4 and server.sent < 1.01 * len(CONTENT)
-    assert [r and int(r[6:-1]) for _, r in server.requests] == [None, 49_999, 74_998, 87_498]  # half of what is left, and one byte again
+    assert [r and int(r[6:-1]) for _, r in server.requests] == [None, 49_999, 74_998, 87_498]  # each from one byte back
 
 
 def test_download_where_range_is_ignored(fetch, server):
@@ -248,6 +248,15 @@ def test_any_fasta_gives_what_a_naive_encoder_gives(sequences, width, newline, p
         genome = agrees(Path(folder) / "out", text)
     split_of = {"chr1": "train", "chr6": "val", "chr5": "test", "chr2": "train"}
     assert all(row["split"] == split_of[name] for name, row in genome.chroms.items())
+
+
+def test_headers_and_gaps_on_every_side_of_a_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare_hg38, "BLOCK", 64)  # so that 16 bytes are read at a time
+    text = f">chr1\n{'N' * 49}A{'N' * 50}C\nG{'n' * 51}\nT\n>chr6\nACGT\n>chr2\nNN{'N' * 48}\n"
+    for shift in range(16):
+        shifted = "\n" * shift + text
+        prepare(fasta=write(tmp_path / "x.fa", shifted), out=tmp_path / f"{shift}")
+        assert agrees(tmp_path / f"{shift}", shifted).chroms["chr1"]["gaps"] == [[50, 100], [102, 153]]
 
 
 def test_known_bases_at_known_loci(tmp_path):
@@ -458,7 +467,7 @@ def test_whole_assembly(tmp_path, server, capsys):
     said = capsys.readouterr().out
     assert "GB of disk" in said and "prepared in" in said
     table = [line.split() for line in said.splitlines()]
-    assert ["train", "1", "4,000", "0", "0.0%", "50.0%", "0"] in table and ["val", "1", "400", "0", "100.0%", "50.0%", "0"] in table
+    assert "train 1 4,000 0 0.0% 50.0% 0".split() in table and "val 1 400 0 100.0% 50.0% 0".split() in table
 
 
 def test_chosen_chromosomes_only(tmp_path, server):

@@ -1,14 +1,14 @@
 """A toy genome: a few million synthetic bases that have what real DNA has, and whose floor is known because we made them.
 
-Its layers, each written over those before it together with the bits that its bases cost the process that drew them:
-  background   an order-4 chain, alike on both strands, in regions of lower and higher GC where CpG is depleted, and CpG islands
+Its layers, each written over those before it, together with the bits that its bases cost the process that drew them:
+  background   an order-4 chain, alike on both strands: regions of lower and higher GC with CpG depleted, and CpG islands
   elements     most of them in islands: pairs of 12-base sites, the first drawn from one of a few weak motifs, the second
-               repeating it 24 bases on, further than any Markov order here looks back; either strand, background in between
+               repeating it 24 bases on, further than any Markov order here looks back; either strand; background between
   repeats      lower-case: copies of a few families, cut at the 5' end, with substitutions and indels by age, either strand
   tandems      lower-case: a unit of 2 to 24 bases again and again, imperfectly
   gaps         N's at the ends and inside, and a few single ones
-The oracle's bits of a base are -log2 of its probability given what the generator knew beside the bases: the layer, the tables,
-the consensus and the place in it, the age, what the background was underneath. A model has to infer all that from the bases
+The oracle's bits of a base are -log2 of its probability given what the generator knew beside the bases: the layer, the
+tables, the consensus and the place in it, the age, the background underneath. A model has to infer all that from the bases
 before, so none reaches the oracle, and how far it stays is partly the worth of that knowledge.
 """
 import gzip
@@ -19,18 +19,18 @@ import numpy as np
 
 from data import N, REPEAT, decode
 
-SPLITS = {"train": {"chr1": 1_200_000, "chr2": 1_000_000, "chr3": 800_000}, "val": {"chr21": 400_000}, "test": {"chr22": 800_000}}
-STATES = (0.8, 0.25), (1.0, 0.25), (1.25, 0.3), (1.6, 1.2)  # of the background: the weights of G and C, and of CpG; last, islands
+SPLITS = {"train": {"chr1": 1_200_000, "chr2": 1_000_000, "chr3": 800_000},  # bases at scale 1
+          "val": {"chr21": 400_000}, "test": {"chr22": 800_000}}
+STATES = (0.65, 0.25), (0.8, 0.25), (1.05, 0.3), (1.6, 1.2)  # of the background: weights of G and C, of CpG; last, islands
 SLOT = 1500                          # each of this many bases holds one element or one gap
 MOTIFS, WIDTH, DISTANCE = 8, 12, 24  # motifs, bases in a site, from a site's start to the start of the one that repeats it
 FAMILIES = 250, 283, 316, 350        # lengths of the repeats' consensus sequences
 AGES = 0.10, 0.25                    # share of substituted bases in the youngest and in the oldest copies
-ABOUT = ("bits per base under the process that made this genome, given what it knew beside the bases (its latents): "
-         "a bound that no model can reach")
+ABOUT = "bits per base under the process that made the genome, given its latents: a bound that no model can reach"
 
 
 def library(rng):
-    """What the chromosomes share: background (4, 256, 4) P(base | state, last four), motifs and their doubt, repeat families."""
+    """What chromosomes share: background (4, 256, 4) P(base | state, last four), motifs and their doubt, repeat families."""
     taste = 0.06 * rng.standard_normal((4,) * 5) + 0.2 * rng.standard_normal((4, 4))
     taste, tables = (taste + np.flip(taste).transpose()) / 2 ** 0.5, []  # a 5-mer weighs what its reverse complement does
     for gc, cpg in STATES:
@@ -41,56 +41,52 @@ def library(rng):
             right = ahead.sum(1) / ahead.sum(1).max()
         tables.append(ahead / ahead.sum(1, keepdims=True))
     motifs = rng.integers(0, 4, (MOTIFS, WIDTH)), rng.uniform(0.05, 0.4, (MOTIFS, WIDTH))
-    return np.array(tables), *motifs, [np.append(rng.integers(0, 4, n - 12), [0] * 12) for n in FAMILIES]  # with a poly-A tail
+    return np.array(tables), *motifs, [np.append(rng.integers(0, 4, n - 12), [0] * 12) for n in FAMILIES]  # a poly-A tail
 
 
 def background(rng, tables, state, lanes=256):
     """(n,) states -> (n,) bases and their bits, drawn in lanes side by side, each from a context of its own."""
-    steps = -(-len(state) // lanes)
-    state = np.resize(state, (lanes, steps))
-    context, draws = rng.integers(0, 256, lanes), rng.random((steps, lanes, 1))
-    bases, bits, edges = np.empty((lanes, steps), np.uint8), np.empty((lanes, steps), np.float32), tables.cumsum(-1)[..., :3]
+    n, steps = len(state), -(-len(state) // lanes)
+    state, context, draws = np.resize(state, (lanes, steps)), rng.integers(0, 256, lanes), rng.random((steps, lanes, 1))
+    bases, bits, edges = np.empty((lanes, steps), np.uint8), np.empty((lanes, steps)), tables.cumsum(-1)[..., :3]
     for i in range(steps):
         base = (draws[i] > edges[state[:, i], context]).sum(1)
         bases[:, i], bits[:, i] = base, -np.log2(tables[state[:, i], context, base])
         context = (context * 4 + base) % 256
-    return bases, bits
+    return bases.ravel()[:n], bits.ravel()[:n]
 
 
-def noisy_copy(rng, bases, rate):
-    """bases, each replaced by one of the other three with probability rate (a number or one for each), and the bits of that."""
-    changed = rng.random(len(bases)) < rate
-    return np.where(changed, (bases + rng.integers(1, 4, len(bases))) % 4, bases), -np.log2(np.where(changed, rate / 3, 1 - rate))
+def copy(rng, bases, rate):
+    """bases, each replaced by one of the other three with probability rate (one for all or for each), and the bits of that."""
+    new = np.where(changed := rng.random(len(bases)) < rate, (bases + rng.integers(1, 4, len(bases))) % 4, bases)
+    return new, -np.log2(np.where(changed, rate / 3, 1 - rate))
 
 
 def chromosome(rng, n, library):
     """About n bases: their bytes, their bits (nan at N), and the elements [(start, end, whether in an island)]."""
     tables, motifs, doubt, families = library
-    slots = n // SLOT
+    slots, elements = n // SLOT, []
     n, gaps = slots * SLOT, {0, slots - 1, *rng.choice(slots, slots // 40, replace=False).tolist()}
-    state = np.repeat(rng.integers(0, len(STATES) - 1, n // 10000 + 1), 10000)[:n]
-    elements, taken = [], np.zeros(n, bool)
+    state, taken = np.repeat(rng.integers(0, len(STATES) - 1, n // 10000 + 1), 10000)[:n], np.zeros(n, bool)
     for slot in sorted(set(range(slots)) - gaps):
         start = slot * SLOT + int(rng.integers(200, SLOT - 550))
         end, island = start + int(rng.integers(150, 351)), bool(rng.random() < 0.6)
         elements.append((start, end, island))
         low, high = (start, end) + rng.integers(50, 200, 2) * (-1, 1) * island
-        taken[low:high] = True
-        state[low:high] = len(STATES) - 1 if island else state[low:high]
-    bases, bits = (x.ravel()[:n] for x in background(rng, tables, state))
+        taken[low:high], state[low:high] = True, len(STATES) - 1 if island else state[low:high]
+    bases, bits = background(rng, tables, state)
 
-    def write(start, new, cost, reverse=False, flag=0):
-        if reverse:
-            new, cost = 3 - new[::-1], cost[::-1]
+    def put(start, new, cost, reverse=False, flag=0):
+        new, cost = (3 - new[::-1], cost[::-1]) if reverse else (new, cost)
         bases[start:start + len(new)], bits[start:start + len(new)] = new | flag, cost
 
     for start, end, _ in elements:
         places = rng.permutation((end - start) // 50)
         for place in places[:max(1, rng.binomial(len(places), 0.5))].tolist():
             motif, reverse, at = rng.integers(MOTIFS), rng.random() < 0.5, start + 50 * place + int(rng.integers(15))
-            first, cost = noisy_copy(rng, motifs[motif], doubt[motif])
-            write(at + DISTANCE * reverse, first, cost, reverse)
-            write(at + DISTANCE * (not reverse), *noisy_copy(rng, first, 0.05), reverse)
+            first, cost = copy(rng, motifs[motif], doubt[motif])
+            put(at + DISTANCE * reverse, first, cost, reverse)
+            put(at + DISTANCE * (not reverse), *copy(rng, first, 0.05), reverse)
     for age in np.sort(rng.uniform(*AGES, n // 200))[::-1]:  # the young lie over the old
         family = families[rng.integers(len(families))]
         drift = rng.random(len(family))
@@ -98,48 +94,47 @@ def chromosome(rng, n, library):
         source = source[int(rng.integers(len(source) * 3 // 4)):]
         start = int(rng.integers(n - len(source)))
         if not taken[start:start + len(source)].any():
-            write(start, *noisy_copy(rng, family[source], age), rng.random() < 0.5, REPEAT)
+            put(start, *copy(rng, family[source], age), rng.random() < 0.5, REPEAT)
     for _ in range(n // 2000):
         unit, length = rng.integers(0, 4, rng.choice([2, 3, 4, 6, 12, 24])), int(rng.integers(30, 200))
         start = int(rng.integers(n - length))
         if not taken[start:start + length].any():
-            write(start, *noisy_copy(rng, np.resize(unit, length), rng.uniform(0.02, 0.1)), flag=REPEAT)
+            put(start, *copy(rng, np.resize(unit, length), rng.uniform(0.02, 0.1)), flag=REPEAT)
     single = rng.integers(0, n, n // 50000)
     bases[single[~taken[single]]] = N
     for slot in sorted(gaps):
-        bases[slot * SLOT + 450:slot * SLOT + 450 + int(rng.integers(50, 600))] = N
+        bases[slot * SLOT + 450:][:int(rng.integers(50, 600))] = N
     bases[:1000] = bases[-1000:] = N
-    bits[bases == N] = np.nan
-    return bases, bits, elements
+    return bases, np.where(bases == N, np.nan, bits), elements
 
 
 def generate(seed=1, scale=1.0):
-    """{chromosome: (bases, bits, elements)}, a pure function of the seed and of the scale, 1 for SPLITS's lengths."""
+    """{chromosome: (bases, bits, elements)}, a pure function of the seed and of the scale, 1 for the lengths in SPLITS."""
     rng = np.random.default_rng(seed)
     shared = library(rng)
     return {name: chromosome(rng, int(n * scale), shared) for chroms in SPLITS.values() for name, n in chroms.items()}
 
 
-def oracle(bases, bits):
-    """{all, repeats, unique: bits per base; bases: how many each}."""
-    known = {"all": bases & 7 != N, "repeats": bases & 15 > REPEAT - 1, "unique": bases < N}
-    return {key: round(float(bits[mask].mean(dtype=float)), 5) for key, mask in known.items()} | {
-        "bases": {key: int(mask.sum()) for key, mask in known.items()}}
+def oracle(*parts):
+    """{all, repeats, unique: bits per base; bases: how many of each} over chromosomes of generate()'s."""
+    bases, bits = (np.concatenate(column) for column in list(zip(*parts))[:2])
+    known = {"all": bases != N, "repeats": bases >= REPEAT, "unique": bases < N}
+    return {**{key: round(bits[mask].mean(), 5) for key, mask in known.items()},
+            "bases": {key: int(mask.sum()) for key, mask in known.items()}}
 
 
 def write(folder, seed=1, scale=1.0):
-    """Generate and write toy.fa.gz, ccre.bed (ENCODE's ten columns) and oracle.json into a folder; returns oracle.json's dict."""
+    """Write toy.fa.gz, ccre.bed (ENCODE's ten columns) and oracle.json into a folder; returns what oracle.json holds."""
     folder, genome, number = Path(folder), generate(seed, scale), 0
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "toy.fa.gz", "wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as fasta, open(folder / "ccre.bed", "w") as bed:
+    with open(folder / "toy.fa.gz", "wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as fasta, open(folder / "ccre.bed", "w") as bed:
         for name, (bases, _, elements) in genome.items():
             text = decode(bases)
             fasta.write("\n".join([f">{name}", *(text[i:i + 50] for i in range(0, len(text), 50)), ""]).encode())
             for number, (start, end, island) in enumerate(elements, number + 1):
-                kind, color = ("PLS", "255,0,0") if island else ("dELS", "255,205,0")
+                color, kind = ("255,0,0", "PLS") if island else ("255,205,0", "dELS")
                 print(name, start, end, f"TOY{number:07}", 0, ".", start, end, color, kind, sep="\t", file=bed)
-    parts = {split: [genome[name][:2] for name in names] for split, names in SPLITS.items()}
-    result = {"about": ABOUT, "seed": seed, **{split: oracle(*map(np.concatenate, zip(*part))) for split, part in parts.items()},
-              "chroms": {name: oracle(*row[:2]) for name, row in genome.items()}}
+    result = {"about": ABOUT, "seed": seed, **{split: oracle(*(genome[name] for name in SPLITS[split])) for split in SPLITS},
+              "chroms": {name: oracle(row) for name, row in genome.items()}}
     (folder / "oracle.json").write_text(json.dumps(result, indent=1) + "\n")
     return result

@@ -113,8 +113,7 @@ def choose(elements, genome, split, path="the BED"):
 
 def spaced(rows, wanted):
     """At most `wanted` of the rows, evenly spaced."""
-    wanted = min(wanted, len(rows))
-    return rows[np.arange(wanted) * len(rows) // max(wanted, 1)]
+    return rows[np.arange(n := min(wanted, len(rows))) * len(rows) // max(n, 1)]
 
 
 def shuffle_paths(windows, low, high, seeds):
@@ -255,14 +254,12 @@ def probe_metrics(margin):
 
 
 def make_folds(elements, rows, tested, wanted):
-    """(rows for the probe, folds of them, which kind): the official split, or by chromosome where that leaves too few elements.
-
-    By chromosome, in up to five groups: one is tested, the next selects, the others train; no folds below three chromosomes.
-    """
+    """(rows for the probe, folds of them, which kind): the official split, or by chromosome where that leaves too few elements."""
     if len(rows) == 3 and min(len(rows["train"]), len(rows["val"])) >= FEW:
         parts = spaced(rows["train"], wanted), spaced(rows["val"], wanted // 4), spaced(tested, wanted)
         ends = np.cumsum([len(part) for part in parts])
         return np.concatenate(parts), [np.split(np.arange(ends[-1]), ends[:-1])], "official split"
+    # up to five groups of chromosomes: each is tested in turn, the next selects, the others train; no folds below three
     chosen = np.concatenate((tested, spaced(np.setdiff1d(np.concatenate(list(rows.values())), tested), wanted)))
     names, counts = np.unique(elements.chrom[chosen].astype(str), return_counts=True)
     group = {name: i % 5 for i, name in enumerate(names[np.argsort(-counts, kind="stable")])}
@@ -272,17 +269,16 @@ def make_folds(elements, rows, tested, wanted):
 
 
 def save(path, text):
-    """Write a text file whole or not at all."""
-    Path(f"{path}.tmp").write_text(text, encoding="utf-8")
-    Path(f"{path}.tmp").replace(path)
+    temporary = Path(f"{path}.tmp")  # a reader sees the whole file or none
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 if __name__ == "__main__":
     run = configure(globals())
-    if split not in CHROMS or only not in ("", "zero_shot", "probe"):
-        die("split is train, val or test; only is zero_shot, probe or nothing")
-    if min(max_pairs, probe_pairs, probe_batch, markov_order, probe_epochs - 1, batch_size - 1) < 0:
-        die("probe_epochs and batch_size start at 1, the other counts at 0")
+    if split not in CHROMS or only not in ("", "zero_shot", "probe") or min(probe_epochs, batch_size) < 1 or min(
+            max_pairs, probe_pairs, probe_batch, markov_order) < 0:
+        die("split is train, val or test, only zero_shot or probe; probe_epochs and batch_size start at 1, the other counts at 0")
     device, dtype, autocast = pick_device(device, dtype)
     torch.set_float32_matmul_precision("highest")  # float32 means it
     model, checkpoint = load_model(ckpt, device)
@@ -290,9 +286,9 @@ if __name__ == "__main__":
         die(f"{ckpt} has a context of {model.config.block_size}: a window and its start symbol take {WINDOW + 1}")
     genome = Genome(find_dataset(dataset or checkpoint["config"].get("dataset", "")))
     elements = read_bed(path := ccre or find_ccre(genome.folder))
-    rows, many = choose(elements, genome, split, path), 20_000 if device.type == "cuda" else 1_000
-    tested = spaced(rows[split], len(elements) if full else max_pairs or many)
-    used, folds, how = make_folds(elements, rows, tested, len(elements) if full else probe_pairs or many)
+    rows, many = choose(elements, genome, split, path), len(elements) if full else 20_000 if device.type == "cuda" else 1_000
+    tested = spaced(rows[split], max_pairs or many)
+    used, folds, how = make_folds(elements, rows, tested, probe_pairs or many)
     if not folds and only != "zero_shot":
         die("the probe needs elements on three chromosomes, to train, select and test: --only=zero_shot does without it")
     (pairs, holes), chosen = make_pairs(genome, elements[tested]), elements[tested]
@@ -328,12 +324,11 @@ if __name__ == "__main__":
         notes.append(f"Markov orders 1 to {order} on {len(sample):,} {'tested' if val is tested else 'val'} pairs, which choose the order: "
                      + " ".join(f"{a:.3f}" for a in by_order.values()))
         record("uniform", "zero_shot", rate(np.zeros(len(pairs))))
-        for name, scored, markov.order in [("bigram", markov, 1), (f"Markov order {best}", markov, best), ("this model", model, 1)]:
-            where = device if scored is model else "cpu"
+        models = {"bigram": (markov, "cpu", 1), f"Markov order {best}" if best > 1 else "bigram": (markov, "cpu", best)}
+        for name, (scored, where, markov.order) in {**models, "this model": (model, device, 1)}.items():
             one, other = (-np.diff(score(scored, x, batch_size, name, where))[:, 0] for x in (pairs, reverse_complement(pairs)))
-            classes = {k: dict(rate(one[m]), both_strands=rate((one + other)[m] / 2))
-                       for k in sorted(set(chosen.kind) - {""}) for m in [chosen.kind == k]}
-            record(name, "zero_shot", dict(rate(one), both_strands=rate((one + other) / 2), by_class=classes))
+            both = lambda mask: dict(rate(one[mask]), both_strands=rate((one + other)[mask] / 2))
+            record(name, "zero_shot", dict(both(...), by_class={k: both(chosen.kind == k) for k in sorted(set(chosen.kind) - {""})}))
     if only != "zero_shot":
         sample, sizes = make_pairs(genome, elements[used])[0], [len(fold[0]) for fold in folds]
         epochs, batch = (150, 2048) if full else (probe_epochs, probe_batch or min(2048, max(16, sizes[0] // 32)))
@@ -349,6 +344,7 @@ if __name__ == "__main__":
     lines = [("DART-Eval Task 1", "zero-shot (95 %)", "ties", "both strands", "probe", "probe, paired", "AUROC")]
     for name, row in results["models"].items():
         z, p = row.get("zero_shot", {}), row.get("probe", {})
-        lines.append((name, span(z), str(z.get("ties", "-")), span(z.get("both_strands")), span(p)[:5], span(p, "paired"), f"{p.get('auroc', 0):.3f}"))
+        lines.append((name, span(z), str(z.get("ties", "-")), span(z.get("both_strands")), span(p)[:5], span(p, "paired"),
+                      f"{p['auroc']:.3f}" if p else "-"))
     lines += [(name, *(f"{x:.3f}" if x else "-" for x in (z, 0, 0, p, paired, 0))) for name, (z, p, paired) in PUBLISHED.items()]
     print("", *notes[4:], "", *(f"{a:26}{b:21}{c:>7}  {d:21}{e:7}{f:21}{g}" for a, b, c, d, e, f, g in lines), FOOTNOTE, sep="\n")

@@ -83,7 +83,6 @@ def download(url, path, md5=None, delay=1.0, tries=5, hint="check the address"):
                 size = have + int(reply.headers["Content-Length"]) if "Content-Length" in reply.headers else None
                 with open(part, "r+b" if have else "wb") as file, BAR(total=size, initial=have, desc=path.name) as bar:
                     file.seek(have)
-                    reply.raw.enforce_content_length = False  # of a dropped block, keep what came; the size is checked below
                     for block in reply.raw.stream(1 << 16, decode_content=False):
                         file.write(block)
                         bar.update(len(block))

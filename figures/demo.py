@@ -10,11 +10,14 @@ folder = Path(sys.argv[1])
 summary, dart = (json.loads((folder / name).read_text()) for name in ("summary.json", "dart.json"))
 oracle = json.loads((Path(__file__).parent.parent / "data" / "toy" / "oracle.json").read_text())["val"]
 table = {**summary["table"], "oracle": oracle}
-accuracy = {row["name"]: row for row in dart["zero_shot"]}
+scores = {name.split()[0]: row["zero_shot"] for name, row in dart["models"].items() if "zero_shot" in row}
 
-print(f"\n{'toy genome':24}{'validation, bits per base':>28}{'Task 1, zero-shot':>22}")
-print(f"{'':24}{'all':>10}{'repeats':>9}{'unique':>9}{'accuracy':>22}")
+print(f"\n{'the toy genome':24}{'validation, bits per base':>26}{'Task 1, zero-shot accuracy':>34}")
+print(f"{'':24}{'all':>8}{'repeats':>9}{'unique':>9}{'one strand':>22}{'both strands':>12}")
 for name, row in table.items():
-    shown = accuracy.get(name)
-    print(f"{name:24}{row['all']:10.3f}{row['repeats']:9.3f}{row['unique']:9.3f}" + (f"{shown['accuracy']:15.3f} ± {shown['interval']:.3f}" if shown else ""))
+    line = f"{name:24}{row['all']:8.3f}{row['repeats']:9.3f}{row['unique']:9.3f}"
+    if score := scores.get(name.split()[0]):
+        ties = " (all tied)" * (score["ties"] == score["pairs"])
+        line += f"{score['accuracy']:12.3f} ± {(score['high'] - score['low']) / 2:.3f}  {score['both_strands']['accuracy'] if 'both_strands' in score else score['accuracy']:10.3f}{ties}"
+    print(line)
 print("oracle: the cost under the process that made the genome, given what it knew beside the bases; no model can reach it")

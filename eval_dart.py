@@ -256,7 +256,7 @@ def probe_metrics(margin):
 def make_folds(elements, rows, tested, wanted):
     """(rows for the probe, folds of them, which kind): the official split, or by chromosome where that leaves too few elements."""
     if len(rows) == 3 and min(len(rows["train"]), len(rows["val"])) >= FEW:
-        parts = spaced(rows["train"], wanted), spaced(rows["val"], wanted // 4), spaced(tested, wanted)
+        parts = spaced(rows["train"], wanted), spaced(rows["val"], wanted // 4 + 1), spaced(tested, wanted)
         ends = np.cumsum([len(part) for part in parts])
         return np.concatenate(parts), [np.split(np.arange(ends[-1]), ends[:-1])], "official split"
     # up to five groups of chromosomes: each is tested in turn, the next selects, the others train; no folds below three

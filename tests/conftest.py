@@ -61,9 +61,11 @@ def genome_folder(tmp_path_factory):
     return write_genome(tmp_path_factory.mktemp("genome"), splits)
 
 
-def run(*words, torchrun=0, cwd=ROOT, **kwargs):
-    """Run a script as a user types it; returns the finished process with its text."""
-    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={torchrun}"] if torchrun else [sys.executable]
+def run(*words, torchrun=0, cwd=ROOT, start=(), **kwargs):
+    """Run a script as a user types it, by python or by torchrun on that many processes; returns the process with its text."""
+    if torchrun:
+        start = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={torchrun}"]
+    start = start or [sys.executable]
     return subprocess.run([*start, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=240, **kwargs)
 
 

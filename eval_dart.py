@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from config import configure, die, find_dataset
 from data import N, Genome, decode, reverse_complement
+from data.download import download
 from model import GPT, Markov, base_nll
-from prepare_hg38 import download
 from runtime import load_model, pick_device
 
 ckpt = "out/ckpt.pt"    # the model to evaluate

@@ -249,6 +249,11 @@ def test_the_probe_learns_what_is_there_and_nothing_else(memory):
     assert np.isnan(margin[:200]).all() and not np.isnan(margin[200:]).any()
     assert dart.probe_metrics(margin[200:])["paired"] > 0.9
     if memory:
+        wrong = pairs.copy()
+        wrong[160:200] = pairs[160:200, ::-1]  # the more it has learned, the worse it does here: an early epoch is kept
+        early = dart.train_probe(embed, wrong, folds, epochs=12, batch=16)
+        gap = [np.median(m[200:, 0] - m[200:, 1]) for m in (early, margin)]
+        assert gap[0] < 0.3 * gap[1]
         blind = np.where(rng.random((240, 1, 1)) < 0.5, pairs, pairs[:, ::-1])  # which is which says nothing
         margin = dart.train_probe(embed, blind, folds, epochs=12, batch=16)
         assert 0.2 < dart.probe_metrics(margin[200:])["paired"] < 0.8

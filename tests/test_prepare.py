@@ -17,7 +17,8 @@ from hypothesis import given, settings, strategies as st
 
 import prepare_hg38
 from data import MIN_GAP, Genome, decode
-from prepare_hg38 import download
+from data import download as fetching
+from data.download import download
 from tests.conftest import one_line_error
 
 ROOT = Path(__file__).parent.parent
@@ -160,7 +161,7 @@ def test_download_gives_up_at_once_on_404(server, tmp_path):
 
 def test_download_backs_off(fetch, server, monkeypatch, tmp_path):
     pauses = []
-    monkeypatch.setattr(prepare_hg38.time, "sleep", pauses.append)
+    monkeypatch.setattr(fetching.time, "sleep", pauses.append)
     fetch(503, 500, "drop", 429)
     assert len(server.requests) == 5
     (tmp_path / "x").unlink()
@@ -431,7 +432,7 @@ def test_full_disk(tmp_path, monkeypatch):
 @pytest.mark.parametrize("when", ("encode_record", "md5_of", "Genome"))
 def test_nothing_half_written_is_left_by_ctrl_c(tmp_path, monkeypatch, server, when):
     ucsc(server, "toy", {"chr1": "ACGT" * 30, "chr6": "ACGT"})
-    monkeypatch.setattr(prepare_hg38, when, mock.Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(fetching if when == "md5_of" else prepare_hg38, when, mock.Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         prepare(out=tmp_path / "out", assembly="toy", url=server.url)
     assert not list(tmp_path.rglob("*.bin")) and not list(tmp_path.rglob("meta.json"))

@@ -11,27 +11,21 @@ The oracle's bits of a base are -log2 of its probability given what the generato
 tables, the consensus and the place in it, the age, the background underneath. A model has to infer all that from the bases
 before, so none reaches the oracle, and how far it stays is partly the worth of that knowledge.
 """
-import gzip
-import json
-from pathlib import Path
-
 import numpy as np
 
-from data import N, REPEAT, decode
+from data import N, REPEAT
 
-SPLITS = {"train": {"chr1": 1_200_000, "chr2": 1_000_000, "chr3": 800_000},  # bases at scale 1
-          "val": {"chr21": 400_000}, "test": {"chr22": 800_000}}
+SPLITS = {"train": {"chr1": 1.2e6, "chr2": 1.0e6, "chr3": 0.8e6}, "val": {"chr21": 0.4e6}, "test": {"chr22": 0.8e6}}  # bases
 STATES = (0.65, 0.25), (0.8, 0.25), (1.05, 0.3), (1.6, 1.2)  # of the background: weights of G and C, of CpG; last, islands
 SLOT = 1500                          # each of this many bases holds one element or one gap
 MOTIFS, WIDTH, DISTANCE = 8, 12, 24  # motifs, bases in a site, from a site's start to the start of the one that repeats it
 FAMILIES = 250, 283, 316, 350        # lengths of the repeats' consensus sequences
 AGES = 0.10, 0.25                    # share of substituted bases in the youngest and in the oldest copies
-ABOUT = "bits per base under the process that made the genome, given its latents: a bound that no model can reach"
 
 
 def library(rng):
-    """What chromosomes share: background (4, 256, 4) P(base | state, last four), motifs and their doubt, repeat families."""
-    taste = 0.06 * rng.standard_normal((4,) * 5) + 0.2 * rng.standard_normal((4, 4))
+    """What chromosomes share: (4, 256, 4) P(base | state, last four), motifs and their doubt per base, repeat families."""
+    taste = 0.06 * rng.standard_normal((4,) * 5) + 0.1 * rng.standard_normal((4, 4))
     taste, tables = (taste + np.flip(taste).transpose()) / 2 ** 0.5, []  # a 5-mer weighs what its reverse complement does
     for gc, cpg in STATES:
         weight, right = np.exp(taste) * np.array([1, gc, gc, 1]), np.ones(256)
@@ -57,7 +51,7 @@ def background(rng, tables, state, lanes=256):
 
 
 def copy(rng, bases, rate):
-    """bases, each replaced by one of the other three with probability rate (one for all or for each), and the bits of that."""
+    """bases, each replaced by one of the other three with probability rate (a number, or one for each); the bits of that."""
     new = np.where(changed := rng.random(len(bases)) < rate, (bases + rng.integers(1, 4, len(bases))) % 4, bases)
     return new, -np.log2(np.where(changed, rate / 3, 1 - rate))
 
@@ -116,25 +110,8 @@ def generate(seed=1, scale=1.0):
 
 
 def oracle(*parts):
-    """{all, repeats, unique: bits per base; bases: how many of each} over chromosomes of generate()'s."""
+    """{all, repeats, unique: the oracle's bits per base; bases: how many of each} over some of generate()'s values."""
     bases, bits = (np.concatenate(column) for column in list(zip(*parts))[:2])
     known = {"all": bases != N, "repeats": bases >= REPEAT, "unique": bases < N}
-    return {**{key: round(bits[mask].mean(), 5) for key, mask in known.items()},
-            "bases": {key: int(mask.sum()) for key, mask in known.items()}}
-
-
-def write(folder, seed=1, scale=1.0):
-    """Write toy.fa.gz, ccre.bed (ENCODE's ten columns) and oracle.json into a folder; returns what oracle.json holds."""
-    folder, genome, number = Path(folder), generate(seed, scale), 0
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "toy.fa.gz", "wb") as raw, gzip.GzipFile("", "wb", 6, raw, 0) as fasta, open(folder / "ccre.bed", "w") as bed:
-        for name, (bases, _, elements) in genome.items():
-            text = decode(bases)
-            fasta.write("\n".join([f">{name}", *(text[i:i + 50] for i in range(0, len(text), 50)), ""]).encode())
-            for number, (start, end, island) in enumerate(elements, number + 1):
-                color, kind = ("255,0,0", "PLS") if island else ("255,205,0", "dELS")
-                print(name, start, end, f"TOY{number:07}", 0, ".", start, end, color, kind, sep="\t", file=bed)
-    result = {"about": ABOUT, "seed": seed, **{split: oracle(*(genome[name] for name in SPLITS[split])) for split in SPLITS},
-              "chroms": {name: oracle(row) for name, row in genome.items()}}
-    (folder / "oracle.json").write_text(json.dumps(result, indent=1) + "\n")
-    return result
+    mean = {key: round(float(bits[mask].mean()), 5) for key, mask in known.items()}
+    return mean | {"bases": {key: int(mask.sum()) for key, mask in known.items()}}

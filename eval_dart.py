@@ -10,6 +10,7 @@ apart by the model's frozen states. Windows, strands, controls and chromosomes a
 import gzip
 import hashlib
 import math
+import sys
 import zlib
 from functools import partial
 from json import dumps
@@ -59,7 +60,7 @@ PUBLISHED = {  # the paper's Table 3: zero-shot, probe, paired probe; the last i
     "Caduceus-PS 131k (*)": (.971, .726, .896), "Evo 2 7B (+)": (.976, None, None)}
 FOOTNOTE = """published: on ENCODE's 2,348,854 elements, one strand, float32; those models saw the test chromosomes in pretraining
 (*) its probe saw two positions only, an artefact of the official script  (+) unofficial, read off a plot"""
-bar = partial(tqdm, leave=False, delay=1)
+bar = partial(tqdm, leave=False, delay=1, mininterval=0.1 if sys.stderr.isatty() else 10)
 
 
 def read_bed(path):

@@ -107,15 +107,14 @@ def summarise(new, genome):
     cpg = ((new[:, :-1] == 1) & (new[:, 1:] == 2)).mean() / max(share[1] * share[2], 1e-9) if new.shape[1] > 1 else math.nan
     lines = [f"{new.size:,} new bases | GC {share[1] + share[2]:.3f} | CpG observed/expected {cpg:.2f}"]
     if genome:
-        split = "val" if len(genome.bases("val")) else "train"
-        long_enough = [(a, b) for a, b in genome.stretches(split) if b - a >= new.shape[1]]
+        long_enough = [(a, b) for a, b in genome.stretches("train") if b - a >= new.shape[1]]
         if long_enough and new.shape[1] > 6:
             k = max(2, min(6, int(math.log(new.size / 16, 4)))) if new.size > 16 else 2
-            real = np.concatenate([genome.bases(split)[a:b] for a, b in long_enough])[:2 ** 24]
+            real = np.concatenate([genome.bases("train")[a:b] for a, b in long_enough])[:2 ** 24]
             places = np.linspace(0, len(real) - new.shape[1], len(new)).astype(int)  # as many real bases, cut alike
             alike = np.stack([real[p:p + new.shape[1]] for p in places])
             whole = spectrum(real, k)
-            lines.append(f"{k}-mer spectrum against the genome's {split} chromosomes, Jensen-Shannon bits: {divergence(spectrum(new, k), whole):.4f}"
+            lines.append(f"{k}-mer spectrum against the training chromosomes', Jensen-Shannon bits: {divergence(spectrum(new, k), whole):.4f}"
                          f" (as much real DNA: {divergence(spectrum(alike, k), whole):.4f}, uniform: {divergence(np.full(4 ** k, 0.25 ** k), whole):.4f})")
     return lines
 

@@ -1,4 +1,4 @@
-# The demo on the toy genome (make demo): 0.8M parameters in matrices, 384 bases of context, 2.1 million bases.
+# The demo on the toy genome (make demo): 0.8M parameters in matrices, 384 bases of context, 1.7 million bases.
 out_dir = "out-demo"
 dataset = "toy"
 block_size = 384        # holds DART-Eval's windows of 350
@@ -7,6 +7,6 @@ n_head = 2
 n_embd = 128
 batch_tokens = 2**12    # small steps: a small budget needs many of them
 batch_size = 11         # a step in one piece
-max_iters = 500
-eval_interval = 250
+max_iters = 400
+eval_interval = 200
 eval_tokens = 400000    # all of the toy's validation chromosome

@@ -12,7 +12,8 @@ demo: .venv/installed
 	$(BIN)/python prepare_hg38.py --fasta=data/toy/toy.fa.gz --out=data/toy
 	$(BIN)/python train.py config/demo.py --out_dir=$(OUT) --init_from=scratch
 	$(BIN)/python sample.py --ckpt=$(OUT)/ckpt.pt --num_samples=2 --max_new_tokens=500 --out=$(OUT)/samples.fa
-	$(BIN)/python eval_dart.py --ckpt=$(OUT)/ckpt.pt --json=$(OUT)/dart.json
+	$(BIN)/python eval_dart.py --ckpt=$(OUT)/ckpt.pt --only=zero_shot --json=$(OUT)/dart.json
+	$(BIN)/python figures/curve.py $(OUT) $(OUT)/curve.png
 	$(BIN)/python figures/demo.py $(OUT)
 
 .venv/installed: requirements.txt tests/requirements.txt constraints.txt

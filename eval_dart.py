@@ -2,10 +2,9 @@
 
   python eval_dart.py --ckpt=out/ckpt.pt
 
-A candidate cis-regulatory element (cCRE) sits in a window of 350 bases; in its control the element alone is shuffled, so that
-each pair of neighbours occurs as often as before. Zero-shot: the window must be the likelier. Probe: a small CNN tells the two
-apart by the model's frozen states. Windows, strands, controls and chromosomes are those of Patel et al., "DART-Eval" (NeurIPS
-2024, arXiv:2412.05430); what differs from that protocol is printed with the result.
+Each regulatory element (cCRE) sits in a window of 350 bases; in its control the element is shuffled, so that each pair of
+neighbours occurs as often as before. Zero-shot: the window must be the likelier. Probe: a small CNN tells them apart by the model's
+frozen states. The protocol is that of Patel et al., NeurIPS 2024, arXiv:2412.05430; what differs is printed with the result.
 """
 import gzip
 import hashlib

@@ -2,6 +2,7 @@
 import csv
 import math
 import os
+import re
 import shutil
 import sys
 from contextlib import nullcontext
@@ -34,8 +35,9 @@ def pick_device(device="auto", dtype="auto"):
         if device.type == "cuda":
             dtype = "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float16"
         else:
-            flags = Path("/proc/cpuinfo")  # AMX comes with this flag too
-            fast = device.type == "cpu" and flags.is_file() and "avx512_bf16" in flags.read_text()
+            flags = Path("/proc/cpuinfo")  # AMX comes with this flag too; oneDNN may be told to do without
+            allowed = re.search("ALL|DEFAULT|BF16|AMX", os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL"))
+            fast = device.type == "cpu" and allowed and flags.is_file() and "avx512_bf16" in flags.read_text()
             dtype = "bfloat16" if fast else "float32"
     if dtype not in DTYPES:
         die(f"dtype {dtype!r}: choose one of auto, {', '.join(DTYPES)}")

@@ -8,5 +8,5 @@ n_embd = 128
 batch_tokens = 2**12    # small steps: a small budget needs many of them
 batch_size = 11         # a step in one piece
 max_iters = 400
-eval_interval = 200
+eval_interval = 100
 eval_tokens = 400000    # all of the toy's validation chromosome

@@ -9,11 +9,14 @@ frozen states. The protocol is that of Patel et al., NeurIPS 2024, arXiv:2412.05
 import gzip
 import hashlib
 import math
+import os
 import sys
 import zlib
 from functools import partial
 from json import dumps
 from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch loads: threads that wait leave their core to others
 
 import numpy as np
 import requests

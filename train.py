@@ -16,6 +16,8 @@ from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch loads: threads that wait leave their core to others
+
 import numpy as np
 import torch
 import torch.distributed as dist

@@ -144,17 +144,17 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
-            params, momentum = group["params"], group["momentum"]
+            params, updates = group["params"], []
             for p in params:
-                self.state[p].setdefault("momentum", torch.zeros_like(p))
-            grads, buffers = [p.grad for p in params], [self.state[p]["momentum"] for p in params]
-            torch._foreach_lerp_(buffers, grads, 1 - momentum)
-            update = torch.stack(torch._foreach_lerp(grads, buffers, momentum))  # Nesterov
+                buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                buffer.lerp_(p.grad, 1 - group["momentum"])
+                updates.append(p.grad.lerp(buffer, group["momentum"]))  # Nesterov
+            update = torch.stack(updates)
             rows, cols = update.shape[-2:]
             rows = cols if rows == 3 * cols else rows
             update = orthogonalize(update.view(-1, rows, cols).to(self.dtype)).view(len(params), -1, cols).type_as(params[0])
-            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-            torch._foreach_add_(params, list(update), alpha=-group["lr"] * max(1, rows / cols) ** 0.5)
+            for p, u in zip(params, update):
+                p.mul_(1 - group["lr"] * group["weight_decay"]).add_(u, alpha=-group["lr"] * max(1, rows / cols) ** 0.5)
 
 
 class Markov(nn.Module):

@@ -78,6 +78,8 @@ def main():
     rank, world, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
     on_gpu = device == "auto" and torch.cuda.is_available() or device == "cuda"
     dev, precision, autocast = pick_device(f"cuda:{local}" if on_gpu else device, dtype)
+    if dev.type == "cuda":
+        torch.cuda.set_device(dev)
     if world > 1:
         dist.init_process_group("nccl" if dev.type == "cuda" else "gloo")
     say = print if rank == 0 else lambda *a, **k: None
@@ -185,7 +187,7 @@ def main():
             for group, rate in zip(opt.param_groups, rates):
                 group["lr"] = rate * lr
         if dropout:
-            torch.manual_seed(hash((seed, step, rank)) % 2**63)  # so that a resumed run draws what this one would have
+            torch.manual_seed((seed * 1_000_003 + step) * 1009 + rank)  # so that a resumed run draws what this one would have
 
         loss = torch.zeros((), device=dev)
         for x in batch:
@@ -200,15 +202,16 @@ def main():
             loss = flat[-1]
             for p, g in zip(parameters, flat[:-1].split([p.numel() for p in parameters])):
                 p.grad.copy_(g.view_as(p))
-        for opt in optimizers:
-            scaler.unscale_(opt) if scaler.is_enabled() else None
+        for opt in optimizers if scaler.is_enabled() else ():
+            scaler.unscale_(opt)
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip or math.inf)
         if scaler.is_enabled() and not torch.isfinite(grad_norm):
             skipped += 1  # float16 overflowed: both optimisers skip, the scale halves
         else:
             for opt in optimizers:
                 opt.step()
-        scaler.update() if scaler.is_enabled() else None
+        if scaler.is_enabled():
+            scaler.update()
         for p in parameters:
             p.grad = None
 

@@ -280,8 +280,11 @@ def save(path, text):
 if __name__ == "__main__":
     run = configure(globals())
     if split not in CHROMS or only not in ("", "zero_shot", "probe") or min(probe_epochs, batch_size) < 1 or min(
-            max_pairs, probe_pairs, probe_batch, markov_order) < 0:
+            max_pairs, probe_pairs, probe_batch, markov_order, seed) < 0:
         die("split is train, val or test, only zero_shot or probe; probe_epochs and batch_size start at 1, the other counts at 0")
+    for file in filter(None, (json, write_pairs)):
+        if not Path(file).absolute().parent.is_dir():
+            die(f"{file}: no such folder: make it first")
     device, dtype, autocast = pick_device(device, dtype)
     torch.set_float32_matmul_precision("highest")  # float32 means it
     model, checkpoint = load_model(ckpt, device)
@@ -299,6 +302,7 @@ if __name__ == "__main__":
     notes = [f"elements: {path}, {len(elements):,} rows" + ", not the published list" * (len(elements) != OFFICIAL_ROWS),
              f"pairs: {len(pairs):,} of {len(rows[split]):,} on {split} chromosomes here ({', '.join(names)}); {holes:,} hold N, read as A",
              f"pretraining saw {', '.join(c for c in names if c in train) or 'none'} of these chromosomes",
+             "this is" + " not" * (genome.fingerprint != checkpoint["data"].get("fingerprint")) + " the genome, and the split, that it was trained on",
              f"the model computes in {str(dtype)[6:]}" + " (official: float32)" * (dtype != torch.float32)]
     print("\n".join(notes), flush=True)
     if write_pairs:
@@ -311,7 +315,7 @@ if __name__ == "__main__":
 
     def record(name, what, result):
         results["models"].setdefault(name, {})[what] = result
-        print(f"{name}: {what} {result.get('paired', result['accuracy']):.3f}", flush=True)
+        print(f"{name}: {what} {'(paired) ' * ('paired' in result)}{result.get('paired', result['accuracy']):.3f}", flush=True)
         if json:
             save(json, dumps(results, indent=1) + "\n")
 
@@ -350,4 +354,4 @@ if __name__ == "__main__":
         lines.append((name, span(z), str(z.get("ties", "-")), span(z.get("both_strands")), span(p)[:5], span(p, "paired"),
                       f"{p['auroc']:.3f}" if p else "-"))
     lines += [(name, *(f"{x:.3f}" if x else "-" for x in (z, 0, 0, p, paired, 0))) for name, (z, p, paired) in PUBLISHED.items()]
-    print("", *notes[4:], "", *(f"{a:26}{b:21}{c:>7}  {d:21}{e:7}{f:21}{g}" for a, b, c, d, e, f, g in lines), FOOTNOTE, sep="\n")
+    print("", *notes[5:], "", *(f"{a:26}{b:21}{c:>7}  {d:21}{e:7}{f:21}{g}" for a, b, c, d, e, f, g in lines), FOOTNOTE, sep="\n")

@@ -28,7 +28,7 @@ from data.download import BAR, download
 
 fasta = ""            # a FASTA file to prepare, instead of a download
 chroms = ""           # only these chromosomes, such as chr19,chr21,chr22; empty: all primary ones
-out = ""              # the folder to write; empty: data/<assembly> beside this script
+out = ""              # the folder to write; empty: data/<assembly>, or data/<name of the FASTA>, beside this script
 val_chroms = "auto"   # chromosomes to validate on; auto: those of DART-Eval's chr6,chr21 that the FASTA holds; may be empty
 test_chroms = "auto"  # chromosomes kept from training; auto: likewise chr5,chr10,chr14,chr18,chr20,chr22
 assembly = "hg38"     # UCSC's name of the genome: mm39, hs1, ...; with --fasta only a label
@@ -129,7 +129,7 @@ def space(path, url):
 
 def prepare(fasta, chroms, out, val_chroms, test_chroms, assembly, url, keep_fasta, delay=1.0):
     """The whole script, as a function of its settings; delay: download()'s."""
-    started, out = time.time(), Path(out or Path(__file__).parent / "data" / assembly)
+    started, out = time.time(), Path(out or Path(__file__).parent / "data" / (Path(fasta).name.split(".")[0] or assembly))
     chroms, val, test = ([c.strip() for c in text.split(",") if c.strip()] for text in (chroms, val_chroms, test_chroms))
     named = {split: names for split, names in (("val", val), ("test", test)) if names != ["auto"]}
     home = {c: split for split in sorted(DART, key=named.__contains__) for c in named.get(split, DART[split])}
@@ -149,7 +149,7 @@ def prepare(fasta, chroms, out, val_chroms, test_chroms, assembly, url, keep_fas
         die(f"{', '.join(sorted(both))} is in both --val_chroms and --test_chroms: leave it in one")
     if fasta and not Path(fasta).is_file():
         die(f"--fasta={fasta} is {'a folder' if Path(fasta).is_dir() else 'not there'}: name a FASTA file")
-    if known := chroms or HG38 * (assembly == "hg38" and not fasta):
+    if known := [] if fasta else chroms or HG38 * (assembly == "hg38"):
         check(known)  # before anything is fetched
     old, other = None, f"{out} already holds another genome or another split: choose another --out, or remove that folder"
     with suppress(SystemExit):
@@ -219,6 +219,11 @@ def prepare(fasta, chroms, out, val_chroms, test_chroms, assembly, url, keep_fas
         acgt = max(s["bases"] - s["N"], 1)
         print(f"{name:5} {len(s['chroms']):13} {s['bases']:13,} {s['N']:13,} {s['repeats'] / acgt:12.1%} "
               f"{s['gc'] / acgt:6.1%} {sum(len(row['gaps']) for row in s['chroms']):5}")
+    for split in ("val", "test"):
+        if not splits[split]["chroms"]:
+            print(f"no {split} bases" + ": train.py needs some; choose chromosomes by --val_chroms, into another --out" * (split == "val"))
+    if assembly != "hg38" and "auto" in (val_chroms, test_chroms):
+        print(f"val and test are the chromosomes of the human benchmark: for {assembly} choose your own by --val_chroms and --test_chroms")
     print(f"{out} prepared in {time.time() - started:.1f} s")
 
 

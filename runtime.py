@@ -26,11 +26,12 @@ def pick_device(device="auto", dtype="auto"):
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    name = device
     try:
         device = torch.device(device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        die(f"no device {device!r} here ({str(error).splitlines()[0]}): try --device=cpu")
+        die(f"no device {name!r} here ({str(error).splitlines()[0][:80]}): try --device=cpu")
     if dtype == "auto":
         if device.type == "cuda":
             dtype = "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float16"
@@ -63,7 +64,7 @@ def save_checkpoint(path, checkpoint):
 def read_checkpoint(path):
     """The dict that train.py saved; tensors and plain values only, so no file can run code. Dies if it is not one."""
     if not Path(path).is_file():
-        die(f"no checkpoint {path}: train one first (torchrun train.py config/hg38_small.py) or give --ckpt FILE")
+        die(f"no checkpoint {path}: train one first (python train.py ...), or name the file of one, such as out/ckpt.pt")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"model", "model_args", "config", "data", "step"} - set(checkpoint)

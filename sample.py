@@ -22,7 +22,7 @@ from data import N, Genome, decode, encode
 from runtime import load_model, pick_device
 
 ckpt = "out/ckpt.pt"     # the checkpoint to sample from
-start = ""               # what to continue: DNA, FILE:path (DNA or FASTA), chr21:22000000-22000500; nothing: from scratch
+start = ""               # what to continue: DNA, FILE:path, chr21:22000000-22000500 (if too long, its last block_size / 2)
 num_samples = 4          # records to write
 max_new_tokens = 1000    # new bases in each
 temperature = 1.0        # below 1: likelier bases; 0: always the likeliest
@@ -76,7 +76,9 @@ def read_prompt(text, genome):
             lines = Path(text[5:]).read_text(encoding="ascii").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             die(f"--start={text}: cannot read that file as text ({type(error).__name__})")
-        text = "".join(line.strip() for line in lines if not line.startswith(">"))
+        if sum(line.startswith(">") for line in lines) > 1:
+            die(f"--start={text}: that FASTA has several records: give a file with one")
+        text = "".join(line.strip() for line in lines if not line.startswith(">")) or die(f"--start={text}: no DNA in that file")
     wrong = sorted(set(text.upper()) - set("ACGTN"))
     if wrong:
         die(f"--start holds {''.join(wrong)[:10]!r}: give DNA (A, C, G, T, N), FILE:path, or a locus such as chr21:22000000-22000500")
@@ -106,16 +108,16 @@ def summarise(new, genome):
     share = np.bincount(new.ravel(), minlength=4) / new.size
     cpg = ((new[:, :-1] == 1) & (new[:, 1:] == 2)).mean() / max(share[1] * share[2], 1e-9) if new.shape[1] > 1 else math.nan
     lines = [f"{new.size:,} new bases | GC {share[1] + share[2]:.3f} | CpG observed/expected {cpg:.2f}"]
-    if genome:
-        long_enough = [(a, b) for a, b in genome.stretches("train") if b - a >= new.shape[1]]
-        if long_enough and new.shape[1] > 6:
-            k = max(2, min(6, int(math.log(new.size / 16, 4)))) if new.size > 16 else 2
-            real = np.concatenate([genome.bases("train")[a:b] for a, b in long_enough])[:2 ** 24]
-            places = np.linspace(0, len(real) - new.shape[1], len(new)).astype(int)  # as many real bases, cut alike
-            alike = np.stack([real[p:p + new.shape[1]] for p in places])
-            whole = spectrum(real, k)
-            lines.append(f"{k}-mer spectrum against the training chromosomes', Jensen-Shannon bits: {divergence(spectrum(new, k), whole):.4f}"
-                         f" (as much real DNA: {divergence(spectrum(alike, k), whole):.4f}, uniform: {divergence(np.full(4 ** k, 0.25 ** k), whole):.4f})")
+    n, long_enough = new.shape[1], [(a, b) for a, b in genome.stretches("train") if b - a >= new.shape[1]] if genome else []
+    if long_enough and new.size >= 64:
+        k = max(1, min(6, int(math.log(new.size / 16, 4))))
+        rng, (low, high) = np.random.default_rng(0), np.array(long_enough).T
+        stretch = rng.choice(len(low), max(8 * len(new), 2 ** 22 // n), p=(high - low - n + 1) / (high - low - n + 1).sum())
+        real = np.stack([genome.bases("train")[a:a + n] for a in rng.integers(low[stretch], high[stretch] - n + 1)])
+        whole = spectrum(real, k)
+        alike = np.mean([divergence(spectrum(part, k), whole) for part in real[:8 * len(new)].reshape(8, len(new), n)])
+        lines.append(f"{k}-mer spectrum against the training chromosomes', Jensen-Shannon bits: {divergence(spectrum(new, k), whole):.4f}"
+                     f" (as much real DNA: {alike:.4f}, uniform: {divergence(np.full(4 ** k, 0.25 ** k), whole):.4f})")
     return lines
 
 
@@ -123,8 +125,10 @@ def main():
     for name, low, value in (("num_samples", 1, num_samples), ("max_new_tokens", 1, max_new_tokens), ("batch_size", 1, batch_size), ("top_k", 0, top_k)):
         if value < low:
             die(f"--{name}={value}: give at least {low}")
-    if temperature < 0 or top_k > N:
-        die("--temperature must be 0 or more and --top_k at most 4")
+    if temperature < 0 or top_k > N or not 0 <= seed < 2 ** 63:
+        die("--temperature must be 0 or more, --top_k at most 4, --seed from 0 to 2**63 - 1")
+    if out and not Path(out).absolute().parent.is_dir():
+        die(f"--out={out}: no such folder: make it first")
     dev, precision, autocast = pick_device(device, dtype)
     if dev.type == "cpu":
         torch.set_num_threads(1)  # a step is too small to share: threads would mostly wait for each other

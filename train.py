@@ -45,7 +45,7 @@ batch_size = 16         # windows in a micro-batch: halve it when memory runs ou
 rc = 0.5                # share of windows read on the other strand
 repeat_weight = 1.0     # weight of soft-masked bases in the training loss; evaluation never weighs
 # ---- the optimiser
-max_iters = 2700        # steps; 2,700 of 2**20 bases are about one pass of hg38's training chromosomes
+max_iters = 2050        # steps; 2,050 of 2**20 bases are about one pass of hg38's training chromosomes
 learning_rate = 0.02    # Muon, for the matrices
 embed_lr = 0.02         # AdamW, for the embeddings
 head_lr = 0.004         # AdamW, for the output layer
@@ -71,8 +71,12 @@ def main():
     for key in ("batch_size", "batch_tokens", "block_size", "n_layer", "n_head", "n_embd", "kmer", "max_iters", "log_interval", "eval_interval", "eval_tokens"):
         if config[key] < 1:
             die(f"{key} = {config[key]}: give at least 1")
-    if kmer > 9 or markov_order > 13 or not 0 <= rc <= 1 or repeat_weight < 0 or compile not in ("auto", True, False):
-        die("kmer goes up to 9, markov_order to 13; rc lies in 0 to 1, repeat_weight is 0 or more; compile is auto, True or False")
+    for key, low, high in (("kmer", 1, 9), ("markov_order", 0, 13), ("rc", 0, 1), ("warmup", 0, 1), ("cooldown", 0, 1), ("dropout", 0, 0.9), ("seed", 0, 2**40),
+                           ("repeat_weight", 0, 1e6), ("grad_clip", 0, math.inf), ("learning_rate", 0, math.inf), ("batch_tokens", 1, 2**30)):
+        if not low <= config[key] <= high:
+            die(f"{key} = {config[key]}: give {low} to {high}")
+    if compile not in ("auto", True, False):
+        die(f"compile = {compile!r}: give auto, True or False")
 
     # ---- where we run
     rank, world, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
@@ -95,7 +99,7 @@ def main():
     most = math.ceil(per_step / world)
     micro_steps = math.ceil(most / batch_size)
     micro = math.ceil(most / micro_steps)  # evened out, so that little of the last micro-batch is empty
-    weights = np.zeros(16, np.float32)     # of a byte as a target
+    weights = np.zeros(16, np.float32)     # of a byte as a target: in load()'s sum and in the loss, which must agree
     weights[:N], weights[REPEAT:REPEAT + N] = 1, repeat_weight
     weight_of = torch.tensor(weights, device=dev)
 
@@ -123,12 +127,13 @@ def main():
         say("no C++ compiler here: going on without compile (Debian, Ubuntu: apt install g++)")
     matrices = model.matrices()
     muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32)
-    adam = torch.optim.AdamW([dict(params=list(model.wte.parameters()), lr=embed_lr), dict(params=list(model.lm_head.parameters()), lr=head_lr)],
+    others = [p for name, p in model.named_parameters() if not name.startswith(("blocks.", "lm_head."))]  # the embeddings
+    adam = torch.optim.AdamW([dict(params=others, lr=embed_lr), dict(params=[model.lm_head.weight], lr=head_lr)],
                              betas=(0.9, 0.95), weight_decay=0.0, fused=dev.type == "cuda")
     optimizers = [muon, adam]
     base_lrs = [[group["lr"] for group in opt.param_groups] for opt in optimizers]
     parameters = list(model.parameters())
-    assert sorted(id(p) for o in optimizers for g in o.param_groups for p in g["params"]) == sorted(map(id, parameters)), "each once"
+    assert sorted(id(p) for o in optimizers for g in o.param_groups for p in g["params"]) == sorted(map(id, parameters)), "each parameter belongs to one optimiser"
     scaler = torch.amp.GradScaler(dev.type, enabled=precision == torch.float16)
 
     # ---- start, resume or fine-tune
@@ -271,7 +276,8 @@ def main():
     summary = dict(val_bits_all=round(val["all"], 5), val_bits_repeats=round(val["repeats"], 5), val_bits_unique=round(val["unique"], 5), tokens=tokens,
                    seconds=round(seconds, 1), tokens_per_second=round(speed), mfu=round(speed * flops_per_base / (peak * world), 4),
                    peak_memory_gb=round(peak_memory(dev) / 1e9, 2), checkpoint=str(last))
-    (folder / "summary.json").write_text(json.dumps(dict(summary, table=table), indent=1) + "\n")
+    plain = json.loads(json.dumps(dict(summary, table=table)), parse_constant=lambda nan: None)  # JSON knows no nan
+    (folder / "summary.json").write_text(json.dumps(plain, indent=1) + "\n")
     say()
     for key, value in summary.items():
         say(f"{key}: {value}")

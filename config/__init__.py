@@ -25,7 +25,7 @@ def _one_line(kind, error, trace):
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
     elif issubclass(kind, BrokenPipeError):
-        pass  # whoever read our output has enough
+        print("stopped: nobody reads the output any more", file=sys.stderr)
     elif issubclass(kind, OSError) and error.errno is not None:
         print(f"error: {error.strerror}" + (f": {error.filename}" if error.filename else ""), file=sys.stderr)
     else:
@@ -70,10 +70,12 @@ def check_key(key, known, where):
 
 def read_config(path, defaults):
     """The settings that a config file assigns, as a dict; dies on anything but assignments of literals."""
+    if not str(path).endswith(".py"):
+        die(f"{path} is no config file (.py): any other file is given to a setting, as --key=FILE; --help lists them")
     try:
         tree = ast.parse(Path(path).read_text(encoding="utf-8"))
     except OSError:
-        near = difflib.get_close_matches(str(path), [str(p) for p in Path("config").glob("[a-z]*.py")], 1, 0.4)
+        near = difflib.get_close_matches(str(path), [str(p) for p in Path("config").glob("[a-z]*.py")], 1, 0.7)
         die(f"no config file {path}" + (f": did you mean {near[0]}?" if near else ""))
     except (SyntaxError, ValueError) as error:
         die(f"{path}: not plain assignments: {error}")

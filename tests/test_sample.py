@@ -111,6 +111,8 @@ def test_as_typed(ckpt, genome_folder, tmp_path):
     locus = run("sample.py", f"--ckpt={ckpt}", "--start=chr21:100-140", "--num_samples=1", "--max_new_tokens=5")
     assert fasta(locus.stdout)["sample_1"][:40] == decode(Genome(genome_folder).fetch("chr21", 100, 140) & 7)
     (tmp_path / "start.fa").write_text(">a\nACGT\nacgt\n")
+    (tmp_path / "two.fa").write_text(">a\nACGT\n>b\nACGT\n")
+    one_line_error(run("sample.py", f"--ckpt={ckpt}", f"--start=FILE:{tmp_path / 'two.fa'}"), "several records")
     file = run("sample.py", f"--ckpt={ckpt}", f"--start=FILE:{tmp_path / 'start.fa'}", "--num_samples=1", "--max_new_tokens=5")
     assert fasta(file.stdout)["sample_1"].startswith("ACGTACGT") and len(fasta(file.stdout)["sample_1"]) == 13
 
@@ -123,6 +125,8 @@ def test_as_typed(ckpt, genome_folder, tmp_path):
     (("--start=FILE:nowhere",), "cannot read"),
     (("--top_k=5",), "--top_k at most 4"),
     (("--num_samples=0",), "at least 1"),
+    (("--seed=-1",), "--seed from 0"),
+    (("--out=/no/such/folder/x.fa",), "no such folder"),
 ])
 def test_mistakes(ckpt, genome_folder, monkeypatch, words, message):
     for key, value in (w[2:].split("=") for w in words):

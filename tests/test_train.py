@@ -138,7 +138,9 @@ def test_repeat_weight_and_n_change_only_their_own_bases(genome_folder, tmp_path
     (("--n_embd=33",), "n_embd = 33"),
     (("--dtype=int8",), "dtype 'int8'"),
     (("--batch_size=0",), "batch_size"),
-    (("--device=cuda:7",), "no device"),
+    (("--device=cuda:7",), "no device 'cuda:7'"),
+    (("--grad_clip=-1",), "grad_clip = -1"),
+    (("--compile=maybe",), "compile = 'maybe'"),
 ])
 def test_mistakes_are_one_line(genome_folder, tmp_path, words, message):
     one_line_error(train(genome_folder, tmp_path / "out", *words), message)

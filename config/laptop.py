@@ -1,5 +1,5 @@
 # Real DNA on a CPU: 1.8M parameters in matrices, 512 bases of context, 8.2 million bases.
-# Two CPU cores: a quarter of an hour, 2.7 GB (measured); on pieces of hg38 it ended at 1.79 bits per base (measured, EXPERIMENTS.md).
+# Two CPU cores: a quarter of an hour (from the measured rate), 2.7 GB (measured); on pieces of hg38 it ended at 1.79 bits per base (measured, EXPERIMENTS.md).
 out_dir = "out-laptop"
 dataset = "taste"
 block_size = 512

@@ -1,5 +1,4 @@
-"""Put on PYTHONPATH, this ends a training run at once, as a crash does, when it goes on after its first checkpoint."""
-import atexit
+"""Put on PYTHONPATH, this ends a training run at once, as a crash does, when its first ckpt.pt is written and its best.pt is not yet."""
 import os
 import sys
 

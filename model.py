@@ -81,7 +81,7 @@ class GPT(nn.Module):
 
     def matrices(self):
         """The 2-D weights inside the blocks: what Muon trains, and the N of 6N flops a token."""
-        return [p for p in self.blocks.parameters()]
+        return [p for p in self.blocks.parameters() if p.ndim == 2]
 
     def new_cache(self, batch, dtype):
         """Room for the keys and values of block_size tokens, and for the tokens."""
@@ -160,10 +160,10 @@ class Muon(torch.optim.Optimizer):
 class Markov(nn.Module):
     """Interpolated Markov model: P_k = (counts_k + strength P_k-1) / (total_k + strength), both strands counted.
 
-    Takes and returns what GPT does. order may be lowered after fitting: the counts of order k are those of k + 1, summed.
+    strength: the best of 20 to 1,000 on real and on toy DNA (EXPERIMENTS.md). Takes and returns what GPT does. order may be lowered after fitting: the counts of order k are those of k + 1, summed.
     """
 
-    def __init__(self, bases, order, strength=20.0, chunk=2 ** 24):
+    def __init__(self, bases, order, strength=100.0, chunk=2 ** 24):
         super().__init__()
         self.order, n = order, order + 1
         counts = torch.zeros(4 ** n, dtype=torch.int64)

@@ -71,7 +71,7 @@ def main():
     for key in ("batch_size", "batch_tokens", "block_size", "n_layer", "n_head", "n_embd", "kmer", "max_iters", "log_interval", "eval_interval", "eval_tokens"):
         if config[key] < 1:
             die(f"{key} = {config[key]}: give at least 1")
-    for key, low, high in (("kmer", 1, 9), ("markov_order", 0, 13), ("rc", 0, 1), ("warmup", 0, 1), ("cooldown", 0, 1), ("dropout", 0, 0.9), ("seed", 0, 2**40),
+    for key, low, high in (("kmer", 1, 9), ("markov_order", 0, 13), ("rc", 0, 1), ("warmup", 0, 1), ("cooldown", 0, 1), ("dropout", 0, 0.9), ("seed", 0, 2**32),
                            ("repeat_weight", 0, 1e6), ("grad_clip", 0, math.inf), ("learning_rate", 0, math.inf), ("batch_tokens", 1, 2**30)):
         if not low <= config[key] <= high:
             die(f"{key} = {config[key]}: give {low} to {high}")
@@ -127,7 +127,8 @@ def main():
         say("no C++ compiler here: going on without compile (Debian, Ubuntu: apt install g++)")
     matrices = model.matrices()
     muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32)
-    others = [p for name, p in model.named_parameters() if not name.startswith(("blocks.", "lm_head."))]  # the embeddings
+    taken = {id(p) for p in (*matrices, model.lm_head.weight)}
+    others = [p for p in model.parameters() if id(p) not in taken]  # the embeddings
     adam = torch.optim.AdamW([dict(params=others, lr=embed_lr), dict(params=[model.lm_head.weight], lr=head_lr)],
                              betas=(0.9, 0.95), weight_decay=0.0, fused=dev.type == "cuda")
     optimizers = [muon, adam]
@@ -297,7 +298,7 @@ def evaluate(model, windows, rows, device="cpu", autocast=nullcontext(), rank=0,
         with autocast:
             nats = base_nll(model, bases).cpu().double().numpy()
         real, repeat = x & 7 < N, (x & 7 < N) & (x & REPEAT > 0)
-        sums += torch.tensor([nats.sum(), real.sum(), nats[repeat].sum(), repeat.sum()])
+        sums += torch.tensor([nats.sum(), real.sum(), nats[repeat].sum(), repeat.sum()], dtype=torch.float64)
     if world > 1:
         sums = sums.to(device)
         dist.all_reduce(sums)

@@ -55,7 +55,7 @@ def test_genome_damage_is_one_line(genome_folder, tmp_path):
 
 
 def sampler(lengths, block, per_step, seed=0, rc=0.5):
-    """Windows over stretches of these lengths, 7 N's between; a base's value tells where it is only through `at`."""
+    """Windows over stretches of random bases of these lengths, 7 N's between them."""
     rng = np.random.default_rng(1)
     stretches, parts, place = [], [], 0
     for n in lengths:

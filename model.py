@@ -20,6 +20,7 @@ class GPTConfig:
     n_head: int = 6          # heads of 128 for n_embd = 768
     n_embd: int = 768
     kmer: int = 6            # the last 1, 2, ... kmer bases enter as embeddings; 1 is the base alone
+    conv: int = 8            # bases that the convolutions before attention and MLP see; at least 2
     dropout: float = 0.0
 
 
@@ -33,6 +34,20 @@ def rotate(x, cos, sin):
     return torch.cat((a * cos + b * sin, b * cos - a * sin), -1)
 
 
+def convolve(x, weight, past):
+    """x (B, T, D) plus a causal convolution of each channel apart: weight[j - 1] (1, D) times the state j bases before.
+
+    past: None, or a (B, len(weight), D) tensor of the states before x, which is moved on in place.
+    """
+    K, T = len(weight), x.size(1)
+    seen = F.pad(x, (0, 0, K, 0)) if past is None else torch.cat((past.type_as(x), x), 1)
+    if past is not None:
+        past.copy_(seen[:, T:])
+    for j in range(1, K + 1):
+        x = x + weight[j - 1] * seen[:, K - j:K - j + T]
+    return x
+
+
 class Block(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -42,6 +57,7 @@ class Block(nn.Module):
         self.attn_out = nn.Linear(D, D, bias=False)
         self.mlp_in = nn.Linear(D, 4 * D, bias=False)
         self.mlp_out = nn.Linear(4 * D, D, bias=False)
+        self.attn_conv, self.mlp_conv = (nn.Parameter(torch.zeros(config.conv - 1, 1, D)) for _ in range(2))
 
     def attention(self, x, cos, sin, cache, pos):
         B, T, D = x.shape
@@ -53,9 +69,9 @@ class Block(nn.Module):
         y = F.scaled_dot_product_attention(q, k, v, is_causal=T > 1)
         return self.attn_out(y.transpose(1, 2).reshape(B, T, D))
 
-    def forward(self, x, cos, sin, cache=None, pos=0):
-        x = x + self.dropout(self.attention(norm(x), cos, sin, cache, pos))
-        return x + self.dropout(self.mlp_out(F.relu(self.mlp_in(norm(x))).square()))
+    def forward(self, x, cos, sin, cache=None, past=(None, None), pos=0):
+        x = x + self.dropout(self.attention(convolve(norm(x), self.attn_conv, past[0]), cos, sin, cache, pos))
+        return x + self.dropout(self.mlp_out(F.relu(self.mlp_in(convolve(norm(x), self.mlp_conv, past[1]))).square()))
 
 
 class GPT(nn.Module):
@@ -72,7 +88,7 @@ class GPT(nn.Module):
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
         for name, p in self.named_parameters():
-            if name.endswith(("_out.weight", "lm_head.weight")):
+            if name.endswith(("_out.weight", "lm_head.weight", "_conv")):
                 nn.init.zeros_(p)  # each block starts as the identity, the prediction as uniform
             elif name.startswith("wte"):
                 nn.init.normal_(p, std=0.5 if name == "wte.0.weight" else 0.02)
@@ -84,10 +100,11 @@ class GPT(nn.Module):
         return [p for p in self.blocks.parameters() if p.ndim == 2]
 
     def new_cache(self, batch, dtype):
-        """Room for the keys and values of block_size tokens, and for the tokens."""
+        """Room for the keys and values of block_size tokens, for what the convolutions look back on, and for the tokens."""
         c, device = self.config, self.cos.device
+        past = torch.zeros(c.n_layer, 2, batch, c.conv - 1, c.n_embd, device=device)
         keys = torch.zeros(c.n_layer, 2, batch, c.n_head, c.block_size, c.n_embd // c.n_head, dtype=dtype, device=device)
-        return {"kv": keys, "idx": torch.full((batch, c.kmer - 1), N, device=device), "pos": 0}
+        return {"kv": keys, "past": past, "idx": torch.full((batch, c.kmer - 1), N, device=device), "pos": 0}
 
     def states(self, idx, cache=None, layer=None):
         """(B, T) tokens -> (B, T, n_embd) normalised states after `layer` blocks, all by default.
@@ -104,7 +121,7 @@ class GPT(nn.Module):
             x = x + table(code)
         x, cos, sin = norm(x), self.cos[pos:pos + T], self.sin[pos:pos + T]
         for i, block in enumerate(self.blocks[:layer]):
-            x = block(x, cos, sin, cache["kv"][i] if cache else None, pos)
+            x = block(x, cos, sin, cache["kv"][i], cache["past"][i], pos) if cache else block(x, cos, sin)
         if cache:
             cache["pos"], cache["idx"] = pos + T, seen[:, seen.size(1) - c.kmer + 1:]
         return norm(x)

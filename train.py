@@ -38,6 +38,7 @@ n_layer = 12            # blocks
 n_head = 6              # heads; n_embd / n_head = 128 suits GPUs
 n_embd = 768            # width
 kmer = 6                # the last 1 ... kmer bases are embedded at the input; 1 is the base alone
+conv = 8                # the convolutions before attention and MLP see so many bases, at least 2
 dropout = 0.0           # more than a few passes over the data may want some
 # ---- the batch
 batch_tokens = 2**20    # bases in a step, over all processes and micro-batches
@@ -47,7 +48,7 @@ repeat_weight = 1.0     # weight of soft-masked bases in the training loss; eval
 # ---- the optimiser
 max_iters = 2050        # steps; 2,050 of 2**20 bases are about one pass of hg38's training chromosomes
 learning_rate = 0.02    # Muon, for the matrices
-embed_lr = 0.02         # AdamW, for the embeddings
+embed_lr = 0.02         # AdamW, for the embeddings and convolutions
 head_lr = 0.004         # AdamW, for the output layer
 weight_decay = 0.0      # decoupled, for the matrices
 grad_clip = 1.0         # largest norm of the gradient; 0: no clipping
@@ -68,10 +69,10 @@ FREE = {"out_dir", "dataset", "batch_size", "log_interval", "eval_interval", "ma
 
 
 def main():
-    for key in ("batch_size", "batch_tokens", "block_size", "n_layer", "n_head", "n_embd", "kmer", "max_iters", "log_interval", "eval_interval", "eval_tokens"):
+    for key in ("batch_size", "batch_tokens", "block_size", "n_layer", "n_head", "n_embd", "kmer", "conv", "max_iters", "log_interval", "eval_interval", "eval_tokens"):
         if config[key] < 1:
             die(f"{key} = {config[key]}: give at least 1")
-    for key, low, high in (("kmer", 1, 9), ("markov_order", 0, 13), ("rc", 0, 1), ("warmup", 0, 1), ("cooldown", 0, 1), ("dropout", 0, 0.9), ("seed", 0, 2**32),
+    for key, low, high in (("kmer", 1, 9), ("conv", 2, 64), ("markov_order", 0, 13), ("rc", 0, 1), ("warmup", 0, 1), ("cooldown", 0, 1), ("dropout", 0, 0.9), ("seed", 0, 2**32),
                            ("repeat_weight", 0, 1e6), ("grad_clip", 0, math.inf), ("learning_rate", 0, math.inf), ("batch_tokens", 1, 2**30)):
         if not low <= config[key] <= high:
             die(f"{key} = {config[key]}: give {low} to {high}")
@@ -115,7 +116,7 @@ def main():
 
     # ---- the model
     torch.manual_seed(seed)
-    model_args = dict(block_size=block_size, n_layer=n_layer, n_head=n_head, n_embd=n_embd, kmer=kmer, dropout=dropout)
+    model_args = dict(block_size=block_size, n_layer=n_layer, n_head=n_head, n_embd=n_embd, kmer=kmer, conv=conv, dropout=dropout)
     try:
         model = GPT(GPTConfig(**model_args)).to(dev)
     except (ValueError, RuntimeError) as error:
@@ -128,7 +129,7 @@ def main():
     matrices = model.matrices()
     muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32)
     taken = {id(p) for p in (*matrices, model.lm_head.weight)}
-    others = [p for p in model.parameters() if id(p) not in taken]  # the embeddings
+    others = [p for p in model.parameters() if id(p) not in taken]  # the embeddings and convolutions
     adam = torch.optim.AdamW([dict(params=others, lr=embed_lr), dict(params=[model.lm_head.weight], lr=head_lr)],
                              betas=(0.9, 0.95), weight_decay=0.0, fused=dev.type == "cuda")
     optimizers = [muon, adam]

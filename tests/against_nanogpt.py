@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,9 @@ from data import N, Genome, eval_windows
 from model import GPT, GPTConfig, Markov, base_nll
 from tests.ablate import edited_copy
 
-SCALES = {  # the model, windows of a step, the bases that nanoGPT sees, the bases that are scored
-    "cpu": dict(n_layer=4, n_head=3, n_embd=192, block_size=512, batch=16, tokens=9_830_400, scored=2**18),
-    "gpu": dict(n_layer=6, n_head=3, n_embd=384, block_size=1024, batch=64, tokens=104_857_600, scored=2**22),
+SCALES = {  # the model, windows of a step, our rate, the bases that nanoGPT sees, the bases scored along the way and at the end
+    "cpu": dict(n_layer=4, n_head=3, n_embd=192, block_size=512, batch=16, learning_rate=0.04, tokens=9_830_400, scored=2**17, final=2**23),
+    "gpu": dict(n_layer=6, n_head=3, n_embd=384, block_size=1024, batch=64, learning_rate=0.02, tokens=104_857_600, scored=2**22, final=2**24),
 }
 # its train.py as it is: every seed shifted, every checkpoint kept
 LAUNCH = """import runpy, sys, torch
@@ -68,7 +69,7 @@ def base_nll('''),
 
 
 KEEP = (  # our train.py, with every so manieth checkpoint kept
-    ("train.py", "log_interval = 10 ", "keep = 20\nlog_interval = 10 "),
+    ("train.py", "log_interval = 10 ", "keep = 20  # steps\nlog_interval = 10 "),
     ("train.py", "        if done % eval_interval == 0", "        if done % keep == 0:\n            save_checkpoint(f\"{last}.{done}\", dict(model=model.state_dict(), model_args=model_args))\n        if done % eval_interval == 0"))
 
 
@@ -124,6 +125,7 @@ def main():
     parser.add_argument("--out", default="out-nanogpt", type=Path)
     parser.add_argument("--scale", choices=SCALES, default="cpu")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--their_seeds", type=int, nargs="+", help="nanoGPT's, if not the same")
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3, 8e-3])
     parser.add_argument("--tokens", type=float, help="instead of the scale's")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time on a CPU, one thread each")
@@ -170,12 +172,12 @@ def main():
                 path.unlink()
         return json.loads((run / "curve.json").read_text())
 
-    def theirs(rate, seed, steps):
+    def theirs(rate, seed, steps, points=8):
         run = out / f"nanogpt lr {rate} seed {seed} steps {steps}"
         if not (run / "curve.json").exists():
             run.mkdir(parents=True, exist_ok=True)
             words = [*size, f"--out_dir={run}", "--dataset=dna", f"--batch_size={s['batch']}", "--gradient_accumulation_steps=1", f"--max_iters={steps}",
-                     f"--lr_decay_iters={steps}", "--warmup_iters=100", f"--learning_rate={rate}", f"--min_lr={rate / 10}", f"--eval_interval={max(1, steps // 12)}",
+                     f"--lr_decay_iters={steps}", "--warmup_iters=100", f"--learning_rate={rate}", f"--min_lr={rate / 10}", f"--eval_interval={max(1, steps // points)}",
                      "--eval_iters=1", "--log_interval=10", f"--device={device}", f"--dtype={'bfloat16' if gpu else 'float32'}", f"--compile={gpu}"]
             with open(run / "log", "w") as log:
                 subprocess.run([sys.executable, "-c", LAUNCH, str(seed), *words], cwd=clone, stdout=log, stderr=log, env=env, check=True)
@@ -183,12 +185,12 @@ def main():
 
     def ours(seed, steps):
         run = out / f"ours seed {seed} steps {steps}"
-        if not (run / "out" / "curve.json").exists():
+        if not (run / "out" / "summary.json").exists():
             edited_copy(run, KEEP)
             words = [*size, f"--dataset={genome.folder.resolve()}", "--out_dir=out", f"--seed={seed}", f"--max_iters={steps}", f"--batch_tokens={per_step}",
-                     f"--batch_size={s['batch']}", f"--eval_interval={steps}", f"--eval_tokens={2**30}", "--markov_order=0", f"--device={device}"]
+                     f"--batch_size={s['batch']}", f"--learning_rate={s['learning_rate']}", f"--eval_interval={steps}", f"--eval_tokens={s['final']}", "--markov_order=0", f"--device={device}"]
             with open(run / "log", "w") as log:
-                subprocess.run([sys.executable, "train.py", *words, f"--keep={max(1, steps // 15)}"], cwd=run, stdout=log, stderr=log, env=env, check=True)
+                subprocess.run([sys.executable, "train.py", *words, f"--keep={max(1, steps // 10)}"], cwd=run, stdout=log, stderr=log, env=env, check=True)
 
         def load(path):
             held = torch.load(path, map_location=device, weights_only=True)
@@ -210,11 +212,13 @@ def main():
 
     # ---- run, in parallel on a CPU
     with ThreadPoolExecutor(jobs) as pool:
-        mine = list(pool.map(lambda seed: ours(seed, steps // 4), args.seeds))
-        tuned = dict(zip(args.rates, pool.map(lambda r: theirs(r, args.seeds[0], steps // 8)[-1][1], args.rates)))
+        mine = [pool.submit(ours, seed, steps // 4) for seed in args.seeds]
+        tuned = {r: pool.submit(theirs, r, args.seeds[0], steps // 8, 1) for r in args.rates}
+        tuned = {r: future.result()[-1][1] for r, future in tuned.items()}
         rate = min(tuned, key=tuned.get)
         print("nanoGPT's learning rate:", ", ".join(f"{r:g} {b:.4f}" for r, b in tuned.items()), f"-> {rate:g}", flush=True)
-        its = list(pool.map(lambda seed: theirs(rate, seed, steps), args.seeds))
+        its = list(pool.map(lambda seed: theirs(rate, seed, steps), args.their_seeds or args.seeds))
+        mine = [future.result() for future in mine]
     turns = [(rate_of("ours", turn), rate_of("nanoGPT", turn)) for turn in range(3)]
     speed = statistics.median(a / b for a, b in turns)
     markov, markovs = Markov(genome.bases("train"), 12), {}
@@ -223,12 +227,13 @@ def main():
 
     # ---- what came of it
     rows = []
-    print(f"\n{'seed':>4}{'nanoGPT best':>14}{'at bases':>13}{'ours there at':>15}{'fewer bases':>13}{'less time':>11}{'ours at ' + f'{steps // 4 * per_step:,}':>19}")
-    for seed, a, b in zip(args.seeds, its, mine):
+    print(f"\n{'seeds':>6}{'nanoGPT best':>14}{'at bases':>13}{'ours there at':>15}{'fewer bases':>13}{'less time':>11}{'ours at ' + f'{steps // 4 * per_step:,}':>19}")
+    for (its_seed, a), (seed, b) in product(zip(args.their_seeds or args.seeds, its), zip(args.seeds, mine)):  # each of its runs with each of ours
         tokens, target = min(a, key=lambda p: p[1])[:2]
         reached = tokens_to(target, b)
-        rows.append(dict(seed=seed, nanogpt_bits=target, nanogpt_tokens=tokens, our_tokens=reached, token_ratio=tokens / reached, time_ratio=tokens / reached * speed, our_bits=b[-1][1]))
-        print(f"{seed:4}{target:14.4f}{tokens:13,}{reached:15,.0f}{tokens / reached:12.1f}x{tokens / reached * speed:10.1f}x{b[-1][1]:19.4f}")
+        rows.append(dict(nanogpt_seed=its_seed, seed=seed, nanogpt_bits=target, nanogpt_tokens=tokens, our_tokens=reached, token_ratio=tokens / reached,
+                         time_ratio=tokens / reached * speed, our_bits=b[-1][1]))
+        print(f"{its_seed:3}{seed:3}{target:14.4f}{tokens:13,}{reached:15,.0f}{tokens / reached:12.1f}x{tokens / reached * speed:10.1f}x{b[-1][1]:19.4f}")
     print("bases/s in our loop, ours and nanoGPT's model:", "; ".join(f"{a:,.0f} {b:,.0f}" for a, b in turns), f"-> {speed:.2f}x")
     report = dict(commit=commit, scale=args.scale, torch=str(torch.__version__), rates={str(k): v for k, v in tuned.items()}, rate=rate, rows=rows, speeds=turns,
                   nanogpt=its, ours=mine, markov=markovs)

@@ -73,12 +73,13 @@ def new(text, where="self.qkv = nn.Linear"):
 
 
 NOT_BEFORE_ATTENTION, NOT_BEFORE_MLP = (BEFORE_ATTENTION, "norm(x) + 0 * self.attn_conv.sum()"), (BEFORE_MLP, "norm(x) + 0 * self.mlp_conv.sum()")
-for width in (2, 4, 16):
+for width in (2, 4, 16, 32):
     setting(f"convolutions of {width}", conv=width)
 edit("no convolution", NOT_BEFORE_ATTENTION, NOT_BEFORE_MLP)
 edit("no convolution, no k-mers", NOT_BEFORE_ATTENTION, NOT_BEFORE_MLP, kmer=1)
 edit("convolution before attention alone", NOT_BEFORE_MLP)
 edit("convolution before the MLP alone", NOT_BEFORE_ATTENTION)
+edit("convolution inside the MLP too", INIT, new("self.extra = nn.Parameter(torch.zeros(config.conv - 1, 1, 4 * D))"), (MLP, f"self.mlp_out(F.relu(convolve(self.mlp_in({BEFORE_MLP}), self.extra, None)).square())"))
 edit("convolution of q, k, v", INIT, NOT_BEFORE_ATTENTION, new("self.extra = nn.Parameter(torch.zeros(config.conv - 1, 1, 3 * D))"), ("self.qkv(x).view", "convolve(self.qkv(x), self.extra, None).view"))
 for share in (2, 4):  # of each half of a head, so that pairs of the rotation stay together
     edit(f"1/{share} of each key from the base before", (ROTATED, ROTATED + f"""        if T > 1:
@@ -110,7 +111,7 @@ edit("k-mer values in every block", INIT, NOT_MUON, ("@dataclass", "CODE = [0]\n
 edit("k-mer values in the first block", INIT, NOT_MUON, ("@dataclass", "CODE = [0]\n\n\n@dataclass"), (BLOCKS, BLOCKS + "\n            CODE[0] = None"),
      new("self.extra = nn.Embedding(5 ** config.kmer, D)\n        nn.init.zeros_(self.extra.weight)"), (EMBED, EMBED + "        CODE[0] = code\n"),
      (ROTATED, ROTATED + "        if CODE[0] is not None:\n            v = v + self.extra(CODE[0]).view(B, T, self.n_head, -1).transpose(1, 2)\n"))
-for k, rows in ((8, 5 ** 8), (10, 2 ** 18), (12, 2 ** 18), (16, 2 ** 18)):
+for k, rows in ((8, 2 ** 16), (10, 2 ** 18), (12, 2 ** 18), (16, 2 ** 18)):
     edit(f"{k}-mer embedding, {rows} rows", INIT, new(f"self.extra = nn.Embedding({rows}, config.n_embd)\n        nn.init.normal_(self.extra.weight, std=0.02)", IN_GPT),
          (NORMED, f"long = 0\n        past = F.pad(idx, ({k - 1}, 0), value=N)\n        for j in range({k}):\n            long = long * 5 + past[:, j:j + T]\n"
           f"        x = x + self.extra((long * 0x9E3779B97F4A7C15 >> 20) % {rows} if {rows} < 5 ** {k} else long)\n        " + NORMED))
@@ -135,6 +136,7 @@ edit("normalised rows (NorMuon)", ("            for p, u in zip(params, update):
             for p, u in zip(params, update):"""))
 edit("AdamW betas 0.8, 0.95", ("train.py", "betas=(0.9, 0.95)", "betas=(0.8, 0.95)"))
 edit("AdamW betas 0.9, 0.99", ("train.py", "betas=(0.9, 0.95)", "betas=(0.9, 0.99)"))
+edit("AdamW betas 0.9, 0.999", ("train.py", "betas=(0.9, 0.95)", "betas=(0.9, 0.999)"))
 edit("GELU", (MLP, MLP.replace("F.relu(", "F.gelu(").replace(".square()", "")))
 edit("SwiGLU", (MLP_IN, MLP_IN.replace("4 * D", "6 * D")), (MLP_OUT, MLP_OUT.replace("4 * D", "3 * D")),
      (MLP, "self.mlp_out(torch.mul(*(lambda a, b: (F.silu(a), b))(*self.mlp_in(convolve(norm(x), self.mlp_conv, past[1])).chunk(2, -1))))"), ("rows = cols if rows == 3 * cols else rows", "rows = cols if rows % cols == 0 and rows > 4 * cols or rows == 3 * cols else rows"))

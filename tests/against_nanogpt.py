@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from config import find_dataset
+from config import die, find_dataset
 from data import N, Genome, eval_windows
 from model import GPT, GPTConfig, Markov, base_nll
 from tests.ablate import edited_copy
@@ -118,6 +118,13 @@ def tokens_to(target, points):
     return math.inf
 
 
+def always_ahead(ours, theirs, our_speed, their_speed, after=60.0):
+    """Whether ours, a curve [(tokens, bits, ...)], is below theirs at each of the seconds of its points from `after` on; past its end it keeps its last value."""
+    seconds = [[0] + [p[0] / speed for p in points] for points, speed in ((ours, our_speed), (theirs, their_speed))]
+    mine, other = (lambda t, i=i, points=points: np.interp(t, seconds[i], [2.0] + [p[1] for p in points]) for i, points in enumerate((ours, theirs)))
+    return all(mine(t) < other(t) for t in (after, *sum(seconds, [])) if t >= after)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nanogpt", required=True, type=Path, help="a clone of nanoGPT")
@@ -130,6 +137,8 @@ def main():
     parser.add_argument("--tokens", type=float, help="instead of the scale's")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time on a CPU, one thread each")
     args = parser.parse_args()
+    if not (args.nanogpt / "model.py").is_file():
+        die(f"{args.nanogpt} is no clone of nanoGPT: git clone https://github.com/karpathy/nanoGPT")
     s, gpu = SCALES[args.scale], args.scale == "gpu"
     device, jobs = ("cuda", 1) if gpu else ("cpu", args.jobs)
     per_step = s["batch"] * s["block_size"]
@@ -202,7 +211,7 @@ def main():
     def rate_of(model, turn):
         """Bases per second of nanoGPT's model or ours in our loop, in the log's last lines."""
         run = out / f"speed {model} {turn}"
-        words = [*size, f"--dataset={genome.folder}", "--out_dir=out", f"--batch_tokens={per_step}", f"--batch_size={s['batch']}", f"--device={device}", "--markov_order=0",
+        words = [*size, f"--dataset={genome.folder.resolve()}", "--out_dir=out", f"--batch_tokens={per_step}", f"--batch_size={s['batch']}", f"--device={device}", "--markov_order=0",
                  "--init_from=scratch", f"--eval_tokens={s['block_size']}", "--log_interval=5", *(["--max_iters=400", "--log_interval=100"] if gpu else ["--max_iters=15"])]
         if not run.exists():
             edited_copy(run, OURS if model == "nanoGPT" else ())
@@ -234,6 +243,11 @@ def main():
         rows.append(dict(nanogpt_seed=its_seed, seed=seed, nanogpt_bits=target, nanogpt_tokens=tokens, our_tokens=reached, token_ratio=tokens / reached,
                          time_ratio=tokens / reached * speed, our_bits=b[-1][1]))
         print(f"{its_seed:3}{seed:3}{target:14.4f}{tokens:13,}{reached:15,.0f}{tokens / reached:12.1f}x{tokens / reached * speed:10.1f}x{b[-1][1]:19.4f}")
+    for name in ("token_ratio", "time_ratio"):  # in steps as in tokens: both take the same ones
+        values = sorted(row[name] for row in rows)
+        print(f"{name}: median {statistics.median(values):.1f}x, from {values[0]:.1f}x to {values[-1]:.1f}x")
+    ours_speed, its_speed = (statistics.median(pair) for pair in zip(*turns))
+    print("ahead at every moment after the first minute:", all(always_ahead(b, a, ours_speed, its_speed) for a, b in product(its, mine)))
     print("bases/s in our loop, ours and nanoGPT's model:", "; ".join(f"{a:,.0f} {b:,.0f}" for a, b in turns), f"-> {speed:.2f}x")
     report = dict(commit=commit, scale=args.scale, torch=str(torch.__version__), rates={str(k): v for k, v in tuned.items()}, rate=rate, rows=rows, speeds=turns,
                   nanogpt=its, ours=mine, markov=markovs)

@@ -7,7 +7,7 @@ import pytest
 
 from data import encode
 from tests.ablate import ROOT, VARIANTS, edited_copy
-from tests.against_nanogpt import KEEP, OURS, seen_before, tokens_to
+from tests.against_nanogpt import KEEP, OURS, always_ahead, seen_before, tokens_to
 
 
 @pytest.mark.parametrize("edits", [[c for c in v if isinstance(c, tuple)] for v in VARIANTS.values() if any(isinstance(c, tuple) for c in v)] + [OURS, KEEP],
@@ -29,6 +29,13 @@ def test_tokens_to():
     curve = [(100, 1.9), (200, 1.8), (300, 1.85)]
     assert tokens_to(1.95, curve) == 50 and tokens_to(1.85, curve) == pytest.approx(150) and tokens_to(1.8, curve) == pytest.approx(200)
     assert tokens_to(1.7, curve) == math.inf
+
+
+def test_always_ahead_compares_at_equal_seconds():
+    ours, theirs = [(100, 1.9), (200, 1.8)], [(100, 1.95), (400, 1.85)]
+    assert always_ahead(ours, theirs, 1, 1) and not always_ahead(theirs, ours, 1, 1)
+    assert always_ahead(ours, theirs, 1, 1.5) and not always_ahead(ours, theirs, 1, 10)  # a slower loss wins if its steps are quick enough
+    assert always_ahead(ours, theirs, 1, 10, after=180)
 
 
 def test_seen_before():

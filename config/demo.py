@@ -1,5 +1,5 @@
 # The toy genome's demo (make demo): 0.8M parameters in matrices, 384 bases of context, 1.7 million bases, half a pass.
-# About 100 s on two EPYC cores in bfloat16, 130 s in float32 (from measured rates); loss 1.82 bits per base, Markov 9: 1.89.
+# About four minutes on two older cores in float32 (measured, EXPERIMENTS.md), less where bfloat16 is fast; 1.77 bits per base, the best Markov order 1.86.
 out_dir = "out-demo"
 dataset = "toy"
 block_size = 384        # holds DART-Eval's windows of 350

@@ -1,5 +1,5 @@
 # Real DNA on a CPU: 1.8M parameters in matrices, 512 bases of context, 8.2 million bases.
-# Two CPU cores: a quarter of an hour (from the measured rate), 2.7 GB (measured); on pieces of hg38 it ended at 1.79 bits per base (measured, EXPERIMENTS.md).
+# Two older CPU cores: about 25 minutes (from the measured rate), less where bfloat16 is fast; 2.7 GB and 1.79 bits per base on pieces of hg38 (measured before the convolutions, EXPERIMENTS.md).
 out_dir = "out-laptop"
 dataset = "taste"
 block_size = 512
@@ -11,3 +11,4 @@ batch_size = 16
 max_iters = 1000
 eval_interval = 200
 eval_tokens = 2**20
+compile = True          # worth 1.3 to 1.5 times the speed on two cores, after about a minute; without a C++ compiler it steps aside

@@ -66,7 +66,7 @@ for (left, right), path in zip(axes, checkpoints):
     left.fill_between(x, 0, 2.6, where=repeat[part], step="mid", color="0.88", lw=0, label="soft-masked")
     left.fill_between(x, 0, 2.6, where=again[part], step="mid", color="C1", alpha=0.5, lw=0, label="tandem repeat")
     left.plot(x, np.convolve(bits, np.ones(SMOOTH) / SMOOTH, "same")[part], lw=0.8, color="C0", label=f"bits, mean of {SMOOTH} bases")
-    left.set(ylim=(0, 2.6), xlim=(x[0], x[-1]), ylabel="bits per base", title=f"{held['config']['dataset']}, {held['data']['val'][0]}")
+    left.set(ylim=(0, 2.6), xlim=(x[0], x[-1]), ylabel="bits per base", title=f"{Path(held['config']['dataset']).name}, {held['data']['val'][0]}")
     left.ticklabel_format(useOffset=False, style="plain")
     right.plot(means[0], lw=0.9, color="C3", label="in the genome's order")
     right.plot(means[1], lw=0.9, color="C0", label="shuffled")

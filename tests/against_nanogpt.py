@@ -33,9 +33,9 @@ from data import N, Genome, eval_windows
 from model import GPT, GPTConfig, Markov, base_nll
 from tests.ablate import edited_copy
 
-SCALES = {  # the model, windows of a step, our rate, the bases that nanoGPT sees, the bases scored along the way and at the end
-    "cpu": dict(n_layer=4, n_head=3, n_embd=192, block_size=512, batch=16, learning_rate=0.04, tokens=9_830_400, scored=2**17, final=2**23),
-    "gpu": dict(n_layer=6, n_head=3, n_embd=384, block_size=1024, batch=64, learning_rate=0.02, tokens=104_857_600, scored=2**22, final=2**24),
+SCALES = {  # the model, windows of a step, the bases that nanoGPT sees, the bases scored along the way and at the end
+    "cpu": dict(n_layer=4, n_head=3, n_embd=192, block_size=512, batch=16, tokens=9_830_400, scored=2**17, final=2**23),
+    "gpu": dict(n_layer=6, n_head=3, n_embd=384, block_size=1024, batch=64, tokens=104_857_600, scored=2**22, final=2**24),
 }
 # its train.py as it is: every seed shifted, every checkpoint kept
 LAUNCH = """import runpy, sys, torch
@@ -197,7 +197,7 @@ def main():
         if not (run / "out" / "summary.json").exists():
             edited_copy(run, KEEP)
             words = [*size, f"--dataset={genome.folder.resolve()}", "--out_dir=out", f"--seed={seed}", f"--max_iters={steps}", f"--batch_tokens={per_step}",
-                     f"--batch_size={s['batch']}", f"--learning_rate={s['learning_rate']}", f"--eval_interval={steps}", f"--eval_tokens={s['final']}", "--markov_order=0", f"--device={device}"]
+                     f"--batch_size={s['batch']}", f"--eval_interval={steps}", f"--eval_tokens={s['final']}", "--markov_order=0", f"--device={device}"]
             with open(run / "log", "w") as log:
                 subprocess.run([sys.executable, "train.py", *words, f"--keep={max(1, steps // 10)}"], cwd=run, stdout=log, stderr=log, env=env, check=True)
 

@@ -17,6 +17,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from config import find_dataset
+
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ("--block_size=512 --n_layer=3 --n_head=2 --n_embd=128 --batch_tokens=8192 --batch_size=16 --max_iters=120 --eval_interval=120 "
          "--eval_tokens=262144 --log_interval=10 --markov_order=0 --compile=False").split()
@@ -169,7 +171,7 @@ def run(job):
         edited_copy(folder, [c for c in changes if isinstance(c, tuple)])
         given = [c for c in changes if isinstance(c, str)]
         with open(folder / "log", "w") as log:
-            done = subprocess.run([sys.executable, "train.py", *SMALL, f"--dataset={Path(args.dataset).resolve()}", "--out_dir=out", f"--seed={seed}", *words, *given],
+            done = subprocess.run([sys.executable, "train.py", *SMALL, f"--dataset={args.dataset}", "--out_dir=out", f"--seed={seed}", *words, *given],
                                   cwd=folder, stdout=log, stderr=log, env=dict(os.environ, OMP_NUM_THREADS=str(args.threads)))
         if done.returncode:
             return name, seed, None
@@ -180,7 +182,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="variants; all of them if none is named")
     parser.add_argument("--list", action="store_true")
-    parser.add_argument("--dataset", default="data/hg38", help="a prepared genome")
+    parser.add_argument("--dataset", default="hg38", help="a prepared genome, as train.py has it")
     parser.add_argument("--out", default="out-ablate")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1337])
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
@@ -191,6 +193,7 @@ def main():
     args = parser.parse_args(mine)
     if args.list:
         return print(*VARIANTS, sep="\n")
+    args.dataset = Path(find_dataset(args.dataset)).resolve()
     names = args.names or list(VARIANTS)
     for name in names:
         if not set(name.split(" + ")) <= set(VARIANTS):

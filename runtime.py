@@ -4,7 +4,9 @@ import math
 import os
 import re
 import shutil
+import signal
 import sys
+import zipfile
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -57,8 +59,9 @@ def save_checkpoint(path, checkpoint):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    finally:
+    except (OSError, RuntimeError) as error:  # torch.save has its own error for a full disk
         temporary.unlink(missing_ok=True)
+        die(f"cannot write {path} ({str(error).splitlines()[0][:80]}): is the disk full? What was saved before is intact, the same command goes on from it")
 
 
 def read_checkpoint(path):
@@ -66,6 +69,8 @@ def read_checkpoint(path):
     if not Path(path).is_file():
         die(f"no checkpoint {path}: train one first (python train.py ...), or name the file of one, such as out/ckpt.pt")
     try:
+        if zipfile.ZipFile(path).testzip():  # torch.load does not look at the checksums
+            raise ValueError("a wrong checksum")
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"model", "model_args", "config", "data", "step"} - set(checkpoint)
     except Exception as error:  # torch.load has no one error for a bad file
@@ -110,7 +115,7 @@ def peak_memory(device):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-COLUMNS = "step tokens loss bits lr grad_norm tokens_per_second mfu seconds val_bits_all val_bits_repeats val_bits_unique".split()
+COLUMNS = "step tokens loss bits lr grad_norm tokens_per_second mfu seconds spikes val_bits_all val_bits_repeats val_bits_unique".split()
 
 
 def open_log(path, start):
@@ -120,12 +125,41 @@ def open_log(path, start):
     if start and path.exists():
         with open(path, newline="") as file:
             kept = [row for row in csv.DictReader(file) if (row["step"] or "x").isdigit() and int(row["step"]) <= start]
-    file = open(path, "w", newline="")
+    temporary = Path(f"{path}.tmp")
+    file = open(temporary, "w", newline="")
     writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(kept)
+    file.flush()
+    os.replace(temporary, path)  # the open file moves with it
 
     def log(row):
         writer.writerow({k: f"{v:.7g}" if isinstance(v, float) else v for k, v in row.items()})
         file.flush()
     return log
+
+
+def stop_on_signals(on=True):
+    """A list that SIGTERM and Ctrl-C put their number in, instead of ending the process; a second one ends it. on = False: as it was."""
+    asked, usual = [], {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+
+    def note(number, frame):
+        asked.append(number)
+        signal.signal(number, usual[number])
+    for number in usual:
+        signal.signal(number, note if on else usual[number])
+    return asked
+
+
+def lock(folder):
+    """Make the folder and hold it until this process ends, however it ends; dies if another run does. The caller keeps what it returns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = open(folder / "lock", "w")
+    try:
+        import fcntl  # not on Windows
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        die(f"another run is writing to {folder}: wait for it, stop it, or give --out_dir another folder")
+    except (ImportError, OSError):
+        pass  # a file system without locks
+    return file

@@ -10,6 +10,7 @@ again continues the run that out_dir holds. Losses are per base: nats in the log
 import json
 import math
 import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -25,7 +26,7 @@ import torch.distributed as dist
 from config import configure, die, find_dataset
 from data import N, REPEAT, Genome, Windows, eval_windows, share
 from model import GPT, GPTConfig, Markov, Muon, base_nll
-from runtime import has_compiler, machine_peak, open_log, peak_memory, pick_device, read_checkpoint, save_checkpoint
+from runtime import has_compiler, lock, machine_peak, open_log, peak_memory, pick_device, read_checkpoint, save_checkpoint, stop_on_signals
 
 # ---- the run
 out_dir = "out"         # where ckpt.pt (the last state), best.pt (the best) and log.csv go
@@ -66,6 +67,7 @@ compile = "auto"        # torch.compile: auto | True | False
 config = configure(globals())
 
 FREE = {"out_dir", "dataset", "batch_size", "log_interval", "eval_interval", "markov_order", "device", "dtype", "compile"}  # the rest makes a run what it is
+SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
 
 def main():
@@ -86,9 +88,10 @@ def main():
     if dev.type == "cuda":
         torch.cuda.set_device(dev)
     if world > 1:
-        dist.init_process_group("nccl" if dev.type == "cuda" else "gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if dev.type == "cuda" else "gloo")
     say = print if rank == 0 else lambda *a, **k: None
     machine, peak = machine_peak(dev)
+    stop = stop_on_signals()  # empty until SIGTERM or Ctrl-C
 
     # ---- the data: every process draws the whole step's windows and keeps its own
     genome = Genome(find_dataset(dataset))
@@ -141,8 +144,9 @@ def main():
     # ---- start, resume or fine-tune
     folder = Path(out_dir)
     last, best = folder / "ckpt.pt", folder / "best.pt"
+    held_lock = lock(folder) if rank == 0 else None
     run = dict(config, init_from="scratch" if init_from in ("auto", "resume") else init_from)
-    start, seconds, best_bits, val, held = 0, 0.0, math.inf, None, None
+    start, seconds, best_bits, val, evaluated, held = 0, 0.0, math.inf, None, 0, None
     if last.exists() and init_from != "scratch":
         held = read_checkpoint(last)
         differs = [f"{k} is {held['config'].get(k)} there and {run[k]} here" for k in run if k not in FREE and held["config"].get(k) != run[k]]
@@ -152,11 +156,14 @@ def main():
             die(f"{last} is another run ({'; '.join(differs)}): give --out_dir another folder, --init_from=resume to carry on, or --init_from=scratch to start over")
         if held["model_args"] != model_args:
             die(f"{last} holds another model ({'; '.join(differs)}): resume it with its own settings")
-        start, seconds, best_bits, val = held["step"], held["seconds"], held["best_bits"], held["val"]
+        try:
+            start, seconds, best_bits, val, evaluated = (held[k] for k in ("step", "seconds", "best_bits", "val", "evaluated"))
+            for opt, state in zip(optimizers, held["optimizers"]):
+                opt.load_state_dict(state)
+            scaler.load_state_dict(held["scaler"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            die(f"{last} was written by another version of train.py ({type(error).__name__}: {str(error)[:60]}): fine-tune it into another --out_dir by --init_from={last}")
         say(f"resuming {last} at step {start}" + (f", changing: {'; '.join(differs)}" if differs else ""))
-        for opt, state in zip(optimizers, held["optimizers"]):
-            opt.load_state_dict(state)
-        scaler.load_state_dict(held["scaler"])
     elif init_from == "resume":
         die(f"nothing to resume: no {last}")
     elif init_from not in ("auto", "scratch"):
@@ -181,11 +188,38 @@ def main():
 
     val_windows = eval_windows(genome.bases("val"), genome.stretches("val"), block_size, eval_tokens)
 
+    def checkpoint(step):
+        """What it takes to go on after `step` steps as if nothing had happened."""
+        if not all(p.isfinite().all() for p in parameters):
+            die(f"step {step}: the weights are not finite: lower learning_rate or raise warmup; {last} is the last good state")
+        return dict(model=model.state_dict(), model_args=model_args, config=run, data=data_info, step=step, seconds=seconds, val=val, evaluated=evaluated, best_bits=best_bits,
+                    optimizers=[opt.state_dict() for opt in optimizers], scaler=scaler.state_dict(), torch=str(torch.__version__))
+
     # ---- the loop
     loader = ThreadPoolExecutor(1)  # reads the next step's windows while this one is computed
     coming = loader.submit(load, start) if start < max_iters else None
-    mark, mark_step, skipped = time.time(), start, 0
-    for step in range(start, max_iters):
+    mark, mark_step, skipped, since = time.time(), start, 0, []
+    for step in range(start, max_iters + 1):
+        if step and (step % eval_interval == 0 or step == max_iters) and evaluated != step:
+            seconds += time.time() - mark
+            model.eval()
+            found = evaluate(model, val_windows, micro, dev, autocast, rank, world, stop)
+            model.train()
+            mark, mark_step = time.time(), step
+            if not found:
+                break
+            val, evaluated, improved = found, step, found["all"] < best_bits
+            say(f"step {step}/{max_iters} | validation bits per base: all {val['all']:.4f}, repeats {val['repeats']:.4f}, unique {val['unique']:.4f}", flush=True)
+            if not math.isfinite(val["all"]):
+                die(f"step {step}: validation is not finite: lower learning_rate; {last} is the last good state")
+            best_bits = min(val["all"], best_bits)
+            if rank == 0:
+                log(dict(step=step, tokens=step * bases_per_step, seconds=seconds, **{f"val_bits_{k}": v for k, v in val.items()}))
+                for path in (best, last) if improved else (last,):  # the best first: a run cut off between the two finds it again
+                    save_checkpoint(path, checkpoint(step))
+        if step == max_iters:
+            break
+
         batch, weight_sum = coming.result()
         coming = loader.submit(load, step + 1) if step + 1 < max_iters else None
         batch = batch.to(dev, non_blocking=True)
@@ -198,11 +232,15 @@ def main():
 
         loss = torch.zeros((), device=dev)
         for x in batch:
+            if stop:
+                break
             with autocast:
                 nll = base_nll(model, (x & 7).long())
             part = (nll * weight_of[x.long()]).sum() / weight_sum
             scaler.scale(part).backward()
             loss += part.detach()
+        if any_rank(stop, world):
+            break  # the step in hand is dropped
         if world > 1:  # one sum over all processes; every part was divided by the whole step's weight already
             flat = torch.cat([p.grad.flatten() for p in parameters] + [loss.view(1)])
             dist.all_reduce(flat)
@@ -223,37 +261,33 @@ def main():
             p.grad = None
 
         done = step + 1
+        since.append(torch.stack((loss, grad_norm)))
         if done % log_interval == 0 or done == max_iters or done == 1:
-            nats, size, now = loss.item(), grad_norm.item(), time.time()
-            if not math.isfinite(nats) or not (math.isfinite(size) or scaler.is_enabled()):
-                die(f"step {done}: loss {nats}, gradient norm {size}: lower learning_rate or raise warmup; {last} is the last good state")
+            history, now = torch.stack(since).tolist(), time.time()  # the one place that waits for the device
+            for at, (nats, size) in enumerate(history, done - len(since) + 1):
+                if not math.isfinite(nats) or not (math.isfinite(size) or scaler.is_enabled()):
+                    die(f"step {at}: loss {nats}, gradient norm {size}: lower learning_rate or raise warmup; {last} is the last good state")
+            if scaler.is_enabled() and scaler.get_scale() < 1:
+                die(f"step {done}: float16 overflows however small the loss is scaled: give --dtype=bfloat16 or float32; {last} is the last good state")
+            usual = val["all"] if val else 2.0
+            spikes = [at for at, (nats, _) in enumerate(history, done - len(since) + 1) if nats / math.log(2) > usual + SPIKE]
+            since.clear()
             speed = (done - mark_step) * bases_per_step / (now - mark)
             seconds, mark, mark_step = seconds + now - mark, now, done
             mfu, left = speed * flops_per_base / (peak * world), timedelta(seconds=round((max_iters - done) * bases_per_step / speed))
             row = dict(step=done, tokens=done * bases_per_step, loss=nats, bits=nats / math.log(2), lr=lr * learning_rate, grad_norm=size,
-                       tokens_per_second=speed, mfu=mfu, seconds=seconds)
+                       tokens_per_second=speed, mfu=mfu, seconds=seconds, spikes=" ".join(map(str, spikes)))
             log(row)
             say("step {step}/{0} | loss {loss:.4f} | {bits:.4f} bits | lr {lr:.2e} | norm {grad_norm:.2f} | {tokens_per_second:,.0f} bases/s".format(max_iters, **row)
-                + f" | mfu {mfu:.1%}" * math.isfinite(mfu) + f" | {skipped} skipped" * bool(skipped) + f" | {left} left", flush=True)
-        if done % eval_interval == 0 or done == max_iters:
-            seconds += time.time() - mark
-            model.eval()
-            val = evaluate(model, val_windows, micro, dev, autocast, rank, world)
-            model.train()
-            say(f"step {done}/{max_iters} | validation bits per base: all {val['all']:.4f}, repeats {val['repeats']:.4f}, unique {val['unique']:.4f}", flush=True)
-            if not math.isfinite(val["all"]):
-                die(f"step {done}: validation is not finite: lower learning_rate; {last} is the last good state")
-            improved, best_bits = val["all"] < best_bits, min(val["all"], best_bits)
-            if rank == 0:
-                log(dict(step=done, tokens=done * bases_per_step, seconds=seconds, **{f"val_bits_{k}": v for k, v in val.items()}))
-                checkpoint = dict(model=model.state_dict(), model_args=model_args, config=run, data=data_info, step=done, seconds=seconds, val=val,
-                                  best_bits=best_bits, optimizers=[opt.state_dict() for opt in optimizers], scaler=scaler.state_dict(),
-                                  torch=str(torch.__version__))
-                save_checkpoint(last, checkpoint)
-                if improved:
-                    save_checkpoint(best, checkpoint)
-            mark, mark_step = time.time(), done
+                + f" | mfu {mfu:.1%}" * math.isfinite(mfu) + f" | {skipped} skipped" * bool(skipped) + f" | SPIKE at {spikes}" * bool(spikes) + f" | {left} left", flush=True)
     loader.shutdown()
+    seconds += time.time() - mark
+    if evaluated < max_iters:  # told to stop
+        if rank == 0 and step > start:
+            save_checkpoint(last, checkpoint(step))
+        say(f"stopped after step {step}" + f", which {last} holds: the same command goes on from there" * (step > 0), flush=True)
+        sys.exit(128 + stop[0])
+    stop_on_signals(False)
     if world > 1:
         dist.destroy_process_group()
     if rank:
@@ -285,14 +319,24 @@ def main():
         say(f"{key}: {value}")
 
 
+def any_rank(stop, world):
+    """Whether any process was told to stop: they agree, so that all drop the same step. On the CPU, so that no GPU is waited for."""
+    asked = torch.tensor(float(bool(stop)))
+    if world > 1:
+        dist.all_reduce(asked)
+    return asked > 0
+
+
 @torch.no_grad()
-def evaluate(model, windows, rows, device="cpu", autocast=nullcontext(), rank=0, world=1):
+def evaluate(model, windows, rows, device="cpu", autocast=nullcontext(), rank=0, world=1, stop=()):
     """Bits per base over (M, block_size) uint8 windows, rows at a time: all, repeats, unique (nan if none is soft-masked).
 
-    model: anything with GPT's interface. The processes of a run share the windows and all get the result.
+    model: anything with GPT's interface. The processes of a run share the windows and all get the result; None if one was told to stop.
     """
     sums = torch.zeros(4, dtype=torch.float64)  # nats and bases of all, then of repeats
     for i in range(rank * rows, len(windows), world * rows):
+        if stop:
+            break
         x = np.full((rows, windows.shape[1]), N, np.uint8)
         x[:len(windows) - i] = windows[i:i + rows]  # always whole batches: one shape, compiled once
         bases = torch.from_numpy(x & 7).to(device).long()
@@ -300,8 +344,9 @@ def evaluate(model, windows, rows, device="cpu", autocast=nullcontext(), rank=0,
             nats = base_nll(model, bases).cpu().double().numpy()
         real, repeat = x & 7 < N, (x & 7 < N) & (x & REPEAT > 0)
         sums += torch.tensor([nats.sum(), real.sum(), nats[repeat].sum(), repeat.sum()], dtype=torch.float64)
+    if any_rank(stop, world):
+        return None
     if world > 1:
-        sums = sums.to(device)
         dist.all_reduce(sums)
     nats, n, nats_repeat, n_repeat = sums.tolist()
     bits = lambda nats, n: nats / n / math.log(2) if n and n_repeat else math.nan

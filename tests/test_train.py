@@ -1,7 +1,10 @@
 """train.py as a user runs it: every test types a command and looks at what it leaves behind."""
 import csv
+import fcntl
 import math
 import os
+import resource
+import signal
 
 import pytest
 import torch
@@ -71,16 +74,42 @@ def test_validation_is_what_the_model_says(whole, genome_folder):
         assert float(nats[mask].double().mean()) / math.log(2) == pytest.approx(checkpoint["val"][name], abs=1e-5)
 
 
-def test_resumed_is_bitwise_the_uninterrupted(whole, genome_folder, tmp_path):
-    """A run cut off by a crash after step 3's checkpoint, then the same command again."""
-    killed = train(genome_folder, tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT / "tests" / "cut")})
-    assert killed.returncode == 9 and load(tmp_path / "ckpt.pt")["step"] == 3
+def same_run(a, b):
+    """Two runs ended alike: weights, momentum, best and log, bit for bit."""
+    x, y = load(a / "ckpt.pt"), load(b / "ckpt.pt")
+    assert same_weights(x["model"], y["model"]) and x["val"] == y["val"] and x["best_bits"] == y["best_bits"]
+    assert same_weights(load(a / "best.pt")["model"], load(b / "best.pt")["model"])
+    for s, t in zip(x["optimizers"], y["optimizers"]):
+        assert all(torch.equal(v, t["state"][i][k]) for i, held in s["state"].items() for k, v in held.items())
+    assert rows(a) == rows(b)  # no row twice, none missing
+
+
+def cut(name, count=1, signal=9):
+    return {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "cut"), "CUT_NAME": name, "CUT_COUNT": str(count), "CUT_SIGNAL": str(int(signal))}
+
+
+@pytest.mark.parametrize("name, count, step", [("ckpt.pt", 2, 3), ("best.pt", 2, 3)])
+def test_killed_while_it_saves_and_resumed_is_bitwise_the_uninterrupted(whole, genome_folder, tmp_path, name, count, step):
+    """Killed before the second ckpt.pt, with the second best.pt written or not; then the same command again."""
+    killed = train(genome_folder, tmp_path, env=cut(name, count))
+    assert killed.returncode == -9 and load(tmp_path / "ckpt.pt")["step"] == step
     again = train(genome_folder, tmp_path)
     assert again.returncode == 0 and "resuming" in again.stdout, again.stderr
-    a, b = load(whole[0] / "ckpt.pt"), load(tmp_path / "ckpt.pt")
-    assert same_weights(a["model"], b["model"]) and a["val"] == b["val"] and a["best_bits"] == b["best_bits"]
-    assert all(torch.equal(s["momentum"], t["momentum"]) for s, t in zip(a["optimizers"][0]["state"].values(), b["optimizers"][0]["state"].values()))
-    assert rows(whole[0]) == rows(tmp_path)  # no row twice, none missing
+    same_run(whole[0], tmp_path)
+
+
+@pytest.mark.parametrize("number, processes", [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGTERM, 2)])
+def test_told_to_stop_it_saves_the_step_that_it_has_done(whole, genome_folder, tmp_path, number, processes):
+    """The signal comes as step 3 is saved, so that the fourth is dropped; of two processes, only the first is told."""
+    words = ("--eval_interval=2", "--markov_order=0")
+    uncut, stopped = tmp_path / "uncut", tmp_path / "stopped"
+    assert train(genome_folder, uncut, *words, torchrun=processes).returncode == 0
+    process = train(genome_folder, stopped, *words, torchrun=processes, env=cut("ckpt.pt", 2, number))
+    assert process.returncode != 0 and "stopped after step 4" in process.stdout, process.stderr
+    if not processes:
+        assert process.returncode == 128 + number and not process.stderr
+    assert train(genome_folder, stopped, *words, torchrun=processes).returncode == 0
+    same_run(uncut, stopped)
 
 
 def test_the_same_command_again_after_the_end(whole, genome_folder):
@@ -131,6 +160,63 @@ def test_repeat_weight_and_n_change_only_their_own_bases(genome_folder, tmp_path
     """The first step's loss is sum w nll / sum w over real bases: with the head at zero that is ln 4 whatever w and N are."""
     out = train(genome_folder, tmp_path, "--max_iters=1", "--markov_order=0", "--repeat_weight=0.1")
     assert out.returncode == 0 and float(rows(tmp_path)[0]["loss"]) == pytest.approx(math.log(4), abs=1e-5)
+
+
+def test_two_runs_in_one_folder(genome_folder, tmp_path):
+    with open(tmp_path / "lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        one_line_error(train(genome_folder, tmp_path), "another run is writing", "--out_dir")
+    assert [p.name for p in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_full_disk_costs_nothing_that_was_saved(whole, genome_folder, tmp_path):
+    """Files may not grow beyond a size that the checkpoint needs: writing it fails halfway, as on a full disk."""
+    (tmp_path / "ckpt.pt").write_bytes((whole[0] / "ckpt.pt").read_bytes())
+    full = train(genome_folder, tmp_path, "--init_from=resume", "--max_iters=8", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)))
+    one_line_error(full, "cannot write", "is the disk full?")
+    assert load(tmp_path / "ckpt.pt")["step"] == 6 and not list(tmp_path.glob("*.tmp"))
+
+
+def test_where_nothing_can_be_written(genome_folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    one_line_error(train(genome_folder, tmp_path / "file" / "out"), "file")
+
+
+class Code:
+    """What a pickle may hold: a command to run as it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_no_checkpoint_runs_code(whole, genome_folder, tmp_path):
+    torch.save(dict(load(whole[0] / "ckpt.pt"), val=Code(tmp_path / "ran")), tmp_path / "ckpt.pt")
+    with pytest.raises(FileNotFoundError):
+        os.rmdir(tmp_path / "ran")
+    one_line_error(train(genome_folder, tmp_path), "is not a checkpoint of this project")
+    for words in (("sample.py",), ("eval_dart.py",)):
+        one_line_error(run(*words, f"--ckpt={tmp_path / 'ckpt.pt'}"), "is not a checkpoint of this project")
+    one_line_error(train(genome_folder, tmp_path / "tuned", f"--init_from={tmp_path / 'ckpt.pt'}"), "is not a checkpoint of this project")
+    assert not (tmp_path / "ran").exists()
+    torch.load(tmp_path / "ckpt.pt", weights_only=False)  # the file does what it threatens
+    assert (tmp_path / "ran").exists()
+
+
+def test_a_checkpoint_of_another_version_or_cut_short(whole, genome_folder, tmp_path):
+    held = load(whole[0] / "ckpt.pt")
+    for change in ({"evaluated"}, {"optimizers"}, {"scaler"}):
+        torch.save({k: v for k, v in held.items() if k not in change}, tmp_path / "ckpt.pt")
+        one_line_error(train(genome_folder, tmp_path), "another version", *change)
+    data = (whole[0] / "ckpt.pt").read_bytes()
+    (tmp_path / "ckpt.pt").write_bytes(data[:len(data) // 2])
+    one_line_error(train(genome_folder, tmp_path), "is not a checkpoint of this project, or is damaged")
+    middle = bytearray(data)
+    middle[len(data) // 2] ^= 1  # one bit of a weight
+    (tmp_path / "ckpt.pt").write_bytes(middle)
+    one_line_error(train(genome_folder, tmp_path), "damaged")
 
 
 @pytest.mark.parametrize("words, message", [

@@ -129,6 +129,12 @@ edit("k-mer tables start at 0.5", ('"wte.0.weight" else 0.02', '"wte.0.weight" e
 edit("qkv orthogonalised together", ("rows = cols if rows == 3 * cols else rows", "pass"))
 edit("update scaled by 0.2 sqrt(max)", ("-group[\"lr\"] * max(1, rows / cols) ** 0.5", "-group[\"lr\"] * 0.2 * max(rows, cols) ** 0.5"), learning_rate=0.01)
 edit("Muon momentum 0.9", ("momentum=0.95", "momentum=0.90"))
+edit("Muon momentum 0.8", ("momentum=0.95", "momentum=0.80"))
+for rate in (0.005, 0.06):
+    edit(f"convolutions' rate {rate}", ("train.py", "adam = torch.optim.AdamW([dict(params=others, lr=embed_lr), ", f"adam = torch.optim.AdamW([dict(params=[p for p in others if p.ndim != 3], lr=embed_lr), dict(params=[p for p in others if p.ndim == 3], lr={rate}), "))
+setting("batches of 4,096", batch_tokens=4096, batch_size=8, max_iters=600, eval_interval=600)
+setting("batches of 2,048", batch_tokens=2048, batch_size=4, max_iters=1200, eval_interval=1200)
+edit("half of each head is not rotated", ("10000 ** (-torch.arange(0, head, 2) / head))", "10000 ** (-torch.arange(0, head, 2) / head) * (torch.arange(0, head, 2) < head // 2))"))
 edit("Muon momentum 0.85 to 0.95 in 100 steps", ("train.py", "        for opt, rates in zip(optimizers, base_lrs):", "        for group in muon.param_groups:\n            group[\"momentum\"] = min(0.95, 0.85 + step / 1000)\n        for opt, rates in zip(optimizers, base_lrs):"))
 edit("normalised rows (NorMuon)", ("            for p, u in zip(params, update):", """            second = self.state[params[0]].setdefault("second", torch.zeros_like(update[..., :1]))
             second.lerp_(update.square().mean(-1, keepdim=True), 0.05)

@@ -70,7 +70,7 @@ def base_nll('''),
 
 KEEP = (  # our train.py, with every so manieth checkpoint kept
     ("train.py", "log_interval = 10 ", "keep = 20  # steps\nlog_interval = 10 "),
-    ("train.py", "        if done % eval_interval == 0", "        if done % keep == 0:\n            save_checkpoint(f\"{last}.{done}\", dict(model=model.state_dict(), model_args=model_args))\n        if done % eval_interval == 0"))
+    ("train.py", "        if step and (step % eval_interval == 0", "        if step and step % keep == 0:\n            save_checkpoint(f\"{last}.{step}\", dict(model=model.state_dict(), model_args=model_args))\n        if step and (step % eval_interval == 0"))
 
 
 class Scored(nn.Module):
@@ -133,7 +133,7 @@ def main():
     parser.add_argument("--scale", choices=SCALES, default="cpu")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--their_seeds", type=int, nargs="+", help="nanoGPT's, if not the same")
-    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 2e-3, 4e-3, 8e-3])
+    parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 4e-3, 8e-3])
     parser.add_argument("--tokens", type=float, help="instead of the scale's")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time on a CPU, one thread each")
     args = parser.parse_args()

@@ -40,10 +40,12 @@ full = False            # the official size: all pairs, and a probe of 150 epoch
 max_pairs = 0           # pairs scored, evenly spaced along the list; 0: 20,000 on a GPU, 1,000 on a CPU
 probe_pairs = 0         # pairs that the probe trains on; 0: 20,000 on a GPU, 1,000 on a CPU
 probe_epochs = 20       # passes over them
+layer = -1              # the probe reads the states after this many blocks; -1: after all of them, as the official one
+pool = ""               # mean: a linear probe on states averaged over the window; "": the official CNN on the state at each base
 probe_batch = 0         # pairs per step of the probe; 0: about 32 steps an epoch, of 16 to 2,048 pairs
-probe_memory = 4.0      # GB for the probe to keep states in, as bfloat16; if they need more, each epoch computes them
+probe_memory = 4.0      # GB to keep states in, as float32 or else as bfloat16; if they need more, each epoch computes them
 markov_order = 12       # highest Markov order beside the model (less if 4^order exceeds the training bases); 0: the bigram alone
-batch_size = 128        # windows at once through the model
+batch_size = 0          # windows at once through the model; 0: 128 on a GPU, 8 on a CPU, whose cache holds no more
 write_pairs = ""        # a TSV file for the pairs as scored
 json = ""               # a file for the results, rewritten as each of them comes
 device = "auto"         # auto | cuda | cpu | mps
@@ -183,12 +185,14 @@ def rate(margin, tie=TIE):
 
 
 @torch.no_grad()
-def states(model, bases, device="cpu"):
-    """(B, T) uint8 bases -> (B, T, C) fp32, the state at each base, which has read it; without a model: the bases, one-hot."""
+def states(model, bases, device="cpu", pool="", **which):
+    """(B, T) uint8 bases -> (B, T, C) fp32, the state at each base, which has read it; without a model: the bases, one-hot.
+
+    which: layer=K for the states of a GPT after K blocks. pool="mean": their mean over the bases, (B, C).
+    """
     bases = torch.from_numpy(bases).to(device).long()
-    if model is None:
-        return F.one_hot(bases, 4).float()
-    return model.states(F.pad(bases, (1, 0), value=N))[:, 1:].float()
+    x = F.one_hot(bases, 4) if model is None else model.states(F.pad(bases, (1, 0), value=N), **which)[:, 1:]
+    return x.float().mean(1) if pool else x.float()
 
 
 class CNN(nn.Module):
@@ -204,8 +208,13 @@ class CNN(nn.Module):
         return self.out(self.convs(x.mT).sum(2))
 
 
-def train_probe(embed, pairs, folds, epochs=20, batch=64, shuffle=True, memory=4.0, chunk=64, seed=0, name="probe", device="cpu"):
-    """Train the CNN on embed(bases) of pairs, (M, 2, T) -> (M, 2) logit margins, real minus control; nan where not tested.
+def linear(C):
+    """A linear probe: (B, C) pooled states, each channel standardised -> (B, 2) logits."""
+    return nn.Sequential(nn.BatchNorm1d(C, affine=False), nn.Linear(C, 2))
+
+
+def train_probe(embed, pairs, folds, make=CNN, lr=2e-3, epochs=20, batch=64, shuffle=True, memory=4.0, chunk=64, seed=0, name="probe", device="cpu"):
+    """Train make(C) on embed(bases) of pairs, (M, 2, T) -> (M, 2) logit margins, real minus control; nan where not tested.
 
     folds: [(train, val, test) rows of pairs, ...]. Loss: cross-entropy of the windows plus that of the controls; the epoch of
     least loss on val is kept. memory: GB in which states may be kept; if they need more, they are computed each time.
@@ -215,21 +224,21 @@ def train_probe(embed, pairs, folds, epochs=20, batch=64, shuffle=True, memory=4
 
     def run(rows, grad=False):  # -> (loss, margins)
         with torch.set_grad_enabled(grad):
-            logits = net((kept[rows] if fits else compute(rows)).to(device).float().flatten(0, 1))
+            logits = net.train(grad)((kept[rows] if fits else compute(rows)).to(device).float().flatten(0, 1))
             loss = 2 * F.cross_entropy(logits, torch.tensor((1, 0), device=device).repeat(len(rows)))
         return loss, (logits[:, 1] - logits[:, 0]).detach().unflatten(0, (-1, 2)).cpu().numpy()
 
     cut = lambda rows, size: np.split(rows, range(size, len(rows), size))
     rng, out, shape = np.random.default_rng(seed), np.full(pairs.shape[:2], np.nan), compute(np.arange(1)).shape[1:]
-    fits = 2 * len(pairs) * shape.numel() <= memory * 1e9
+    fits = next((kind for kind in (torch.float32, torch.bfloat16) if len(pairs) * shape.numel() * kind.itemsize <= memory * 1e9), None)
     if fits:
-        kept = torch.empty(len(pairs), *shape, dtype=torch.bfloat16)
+        kept = torch.empty(len(pairs), *shape, dtype=fits)
         for rows in bar(cut(np.arange(len(pairs)), chunk), f"{name}: states"):
-            kept[rows] = compute(rows).to("cpu", torch.bfloat16)
+            kept[rows] = compute(rows).to("cpu", fits)
     for train, val, test in folds:
         torch.manual_seed(seed)
-        net, best = CNN(shape[-1]).to(device), (math.inf, None)
-        optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+        net, best = make(shape[-1]).to(device), (math.inf, None)
+        optimizer = torch.optim.Adam(net.parameters(), lr)
         for _ in bar(range(epochs), f"{name}: epochs"):
             for rows in cut(rng.permutation(train) if shuffle else train, batch):
                 optimizer.zero_grad()
@@ -244,13 +253,13 @@ def train_probe(embed, pairs, folds, epochs=20, batch=64, shuffle=True, memory=4
     return out
 
 
-def probe_metrics(margin):
+def probe_metrics(margin, tie=0):
     """Metrics of (M, 2) margins, windows and controls; equal ones are half a win for AUROC and one threshold for AUPRC."""
     M, (tp, fp) = len(margin), (margin > 0).sum(0).tolist()
     _, group, size = np.unique(-margin.T.ravel(), return_inverse=True, return_counts=True)  # from the highest
     hits = np.bincount(group[:M], minlength=len(size))
-    bottom, paired = math.sqrt((tp + fp) * (2 * M - tp - fp)), rate(margin[:, 0] - margin[:, 1], 0)
-    return {"pairs": M, "paired": paired["accuracy"], "low": paired["low"], "high": paired["high"],
+    bottom, paired = math.sqrt((tp + fp) * (2 * M - tp - fp)), rate(margin[:, 0] - margin[:, 1], tie)
+    return {"pairs": M, "paired": paired["accuracy"], "low": paired["low"], "high": paired["high"], "ties": paired["ties"],
             "accuracy": (tp + M - fp) / (2 * M), "mcc": (tp - fp) / bottom if bottom else 0.0,
             "auroc": float((hits * (M - np.cumsum(size - hits) + (size - hits) / 2)).sum() / M ** 2),
             "auprc": float((hits * np.cumsum(hits) / np.cumsum(size)).sum() / M)}
@@ -279,15 +288,18 @@ def save(path, text):
 
 if __name__ == "__main__":
     run = configure(globals())
-    if split not in CHROMS or only not in ("", "zero_shot", "probe") or min(probe_epochs, batch_size) < 1 or min(
-            max_pairs, probe_pairs, probe_batch, markov_order, seed) < 0:
-        die("split is train, val or test, only zero_shot or probe; probe_epochs and batch_size start at 1, the other counts at 0")
+    if split not in CHROMS or only not in ("", "zero_shot", "probe") or probe_epochs < 1 or min(
+            max_pairs, probe_pairs, probe_batch, markov_order, batch_size, seed) < 0:
+        die("split is train, val or test, only zero_shot or probe; probe_epochs starts at 1, the other counts at 0")
     for file in filter(None, (json, write_pairs)):
         if not Path(file).absolute().parent.is_dir():
             die(f"{file}: no such folder: make it first")
     device, dtype, autocast = pick_device(device, dtype)
+    batch_size = batch_size or (8 if device.type == "cpu" else 128)
     torch.set_float32_matmul_precision("highest")  # float32 means it
     model, checkpoint = load_model(ckpt, device)
+    if not -1 <= layer <= model.config.n_layer or pool not in ("", "mean"):
+        die(f"layer is 0 to {model.config.n_layer} for {ckpt}, or -1 for the last; pool is mean or nothing")
     if model.config.block_size <= WINDOW:
         die(f"{ckpt} has a context of {model.config.block_size}: a window and its start symbol take {WINDOW + 1}")
     genome = Genome(find_dataset(dataset or checkpoint["config"].get("dataset", "")))
@@ -339,14 +351,20 @@ if __name__ == "__main__":
     if only != "zero_shot":
         sample, sizes = make_pairs(genome, elements[used])[0], [len(fold[0]) for fold in folds]
         epochs, batch = (150, 2048) if full else (probe_epochs, probe_batch or min(2048, max(16, sizes[0] // 32)))
-        notes.append(f"probe: {how}, training on {sizes} pairs, {epochs} epochs, batches of {batch}" + ", shuffled, states in "
-                     "bfloat16 (official: all elements of the training chromosomes, 150 epochs, 2048, in order, float32)" * (not full))
+        notes.append(f"probe: {how}, training on {sizes} pairs, {epochs} epochs, batches of {batch}" + ", shuffled (official: all "
+                     "elements of the training chromosomes, 150 epochs, 2048, in order)" * (not full))
+        if layer >= 0:
+            notes.append(f"the probe reads the states after {layer} of {model.config.n_layer} blocks (official: the last)")
+        if pool:
+            notes.append("the probe is linear, on the mean of the states over a window, standardised (official: a CNN on the state at each base)")
         torch.manual_seed(seed)
         markov.order, untrained = 1, GPT(model.config).to(device).eval()
         for name, scored in [("one-hot", None), ("bigram", markov), ("untrained", untrained), ("this model", model)]:
-            embed = partial(states, scored, device="cpu" if scored is markov else device)
-            margin = train_probe(embed, sample, folds, epochs, batch, not full, probe_memory, seed=seed, name=name, device=device)
-            record(name, "probe", probe_metrics(margin[~np.isnan(margin).any(1)]))
+            which = {"layer": layer} if layer >= 0 and isinstance(scored, GPT) else {}
+            embed = partial(states, scored, device="cpu" if scored is markov else device, pool=pool, **which)
+            margin = train_probe(embed, sample, folds, linear if pool else CNN, 2e-3, epochs, batch, not full, probe_memory,
+                                 -(-batch_size // 2), seed, name, device)
+            record(name, "probe", probe_metrics(margin[~np.isnan(margin).any(1)], 1e-4 if pool else 0))  # rounding is no win
     span = lambda r, key="accuracy": f"{r[key]:.3f} ({r['low']:.3f}-{r['high']:.3f})" if r else "-"
     lines = [("DART-Eval Task 1", "zero-shot (95 %)", "ties", "both strands", "probe", "probe, paired", "AUROC")]
     for name, row in results["models"].items():

@@ -273,6 +273,33 @@ def test_states_are_those_at_each_base(world):
     assert (dart.states(None, bases).argmax(2).numpy() == bases).all()
 
 
+def test_states_of_a_layer_and_pooled(world):
+    model, bases = world[2], np.random.default_rng(0).integers(0, 4, (2, 350)).astype(np.uint8)
+    last, first = dart.states(model, bases), dart.states(model, bases, layer=0)
+    assert torch.equal(last, dart.states(model, bases, layer=1)) and not torch.allclose(last, first, atol=0.1)
+    pairs_of_bases = bases[:, :-1] * 4 + bases[:, 1:]
+    a, b = (np.argwhere(pairs_of_bases[0] == 7)[i, 0] + 1 for i in (0, 5))
+    assert torch.allclose(first[0, a], first[0, b], atol=1e-5)  # before any block a state knows the k-mer and no more
+    assert not torch.allclose(last[0, a], last[0, b], atol=0.1)
+    assert torch.equal(dart.states(model, bases, pool="mean"), last.mean(1))
+
+
+def test_a_pooled_probe_sees_composition_and_the_shuffle_keeps_it(world):
+    """Pairs with the same bases in another order are all ties; where one has more of a base, a linear probe says so."""
+    genome, rng = Genome(world[0] / "genome"), np.random.default_rng(0)
+    pairs, _ = dart.make_pairs(genome, dart.read_bed(world[0] / "genome" / "ccre.bed"))
+    pairs = pairs[(np.sort(pairs[:, 0]) == np.sort(pairs[:, 1])).all(1)]  # those without N
+    folds = [np.split(np.arange(len(pairs)), (len(pairs) // 2, len(pairs) * 3 // 4))]
+    embed = lambda bases: dart.states(None, bases, pool="mean")
+    margin = dart.train_probe(embed, pairs, folds, dart.linear, epochs=5, batch=8)[folds[0][2]]
+    tied = dart.probe_metrics(margin, 1e-4)
+    assert (tied["paired"], tied["ties"]) == (0, len(margin)) and len(margin) > 10
+    richer = pairs.copy()
+    richer[:, 0] = np.where(rng.random(richer[:, 0].shape) < 0.1, 2, richer[:, 0])
+    margin = dart.train_probe(embed, richer, folds, dart.linear, epochs=20, batch=8)[folds[0][2]]
+    assert dart.probe_metrics(margin, 1e-4)["paired"] == 1
+
+
 # ---- the script
 
 def test_the_script_end_to_end(world, tmp_path):

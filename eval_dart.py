@@ -58,8 +58,9 @@ CHROMS = {part: ["chr" + name for name in names.split()] for part, names in CHRO
 TIE = 1e-3   # nats: fp32 rounding makes about 1e-4 of equal sums, real differences are around 10
 FEW = 100    # with fewer elements than this to train on, or to select on, the probe is cross-validated
 PORTAL, OFFICIAL_ROWS = "https://www.encodeproject.org/files/ENCFF420VPZ/", 2_348_854
+AB_INITIO = "ab initio CNN"
 PUBLISHED = {  # the paper's Table 3: zero-shot, probe, paired probe; the last is no part of it
-    "ab initio CNN": (None, .846, .932), "Nucl. Transformer v2 500M": (.745, .819, .917), "Mistral-DNA": (.863, .759, .859),
+    AB_INITIO: (None, .846, .932), "Nucl. Transformer v2 500M": (.745, .819, .917), "Mistral-DNA": (.863, .759, .859),
     "DNABERT-2": (.876, .847, .943), "HyenaDNA large-1m": (.891, .847, .935), "GENA-LM large": (.947, .887, .959),
     "Caduceus-PS 131k (*)": (.971, .726, .896), "Evo 2 7B (+)": (.976, None, None)}
 FOOTNOTE = """published: on ENCODE's 2,348,854 elements, one strand, float32; those models saw the test chromosomes in pretraining
@@ -206,6 +207,18 @@ class CNN(nn.Module):
 
     def forward(self, x):
         return self.out(self.convs(x.mT).sum(2))
+
+
+class AbInitio(nn.Module):
+    """The official network that has no model before it: (B, T, 4) one-hot bases -> (B, 2) logits; 67,840 weights for T = 350."""
+
+    def __init__(self, T=WINDOW):
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(T, 1))
+        self.motifs, self.placed, self.probe = nn.Conv1d(4, 256, 41, padding="same"), nn.Linear(1, 256), CNN(256)
+
+    def forward(self, x):
+        return self.probe(F.relu(self.motifs(x.mT).mT + self.placed(self.place)))
 
 
 def linear(C):
@@ -359,11 +372,11 @@ if __name__ == "__main__":
             notes.append("the probe is linear, on the mean of the states over a window, standardised (official: a CNN on the state at each base)")
         torch.manual_seed(seed)
         markov.order, untrained = 1, GPT(model.config).to(device).eval()
-        for name, scored in [("one-hot", None), ("bigram", markov), ("untrained", untrained), ("this model", model)]:
+        for name, scored in [("one-hot", None), ("bigram", markov), ("untrained", untrained), ("this model", model), (AB_INITIO, None)]:
+            make, lr = (lambda C: AbInitio(), 1e-3) if name == AB_INITIO else (linear if pool else CNN, 2e-3)
             which = {"layer": layer} if layer >= 0 and isinstance(scored, GPT) else {}
-            embed = partial(states, scored, device="cpu" if scored is markov else device, pool=pool, **which)
-            margin = train_probe(embed, sample, folds, linear if pool else CNN, 2e-3, epochs, batch, not full, probe_memory,
-                                 -(-batch_size // 2), seed, name, device)
+            embed = partial(states, scored, device="cpu" if scored is markov else device, pool=pool if make is linear else "", **which)
+            margin = train_probe(embed, sample, folds, make, lr, epochs, batch, not full, probe_memory, -(-batch_size // 2), seed, name, device)
             record(name, "probe", probe_metrics(margin[~np.isnan(margin).any(1)], 1e-4 if pool else 0))  # rounding is no win
     span = lambda r, key="accuracy": f"{r[key]:.3f} ({r['low']:.3f}-{r['high']:.3f})" if r else "-"
     lines = [("DART-Eval Task 1", "zero-shot (95 %)", "ties", "both strands", "probe", "probe, paired", "AUROC")]
@@ -371,5 +384,6 @@ if __name__ == "__main__":
         z, p = row.get("zero_shot", {}), row.get("probe", {})
         lines.append((name, span(z), str(z.get("ties", "-")), span(z.get("both_strands")), span(p)[:5], span(p, "paired"),
                       f"{p['auroc']:.3f}" if p else "-"))
+    lines += [("published", "zero-shot", "", "", "probe", "paired", "")]
     lines += [(name, *(f"{x:.3f}" if x else "-" for x in (z, 0, 0, p, paired, 0))) for name, (z, p, paired) in PUBLISHED.items()]
     print("", *notes[5:], "", *(f"{a:26}{b:21}{c:>7}  {d:21}{e:7}{f:21}{g}" for a, b, c, d, e, f, g in lines), FOOTNOTE, sep="\n")

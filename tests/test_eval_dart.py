@@ -235,6 +235,17 @@ def test_metrics_against_their_definitions():
 def test_the_probe_has_the_official_size():
     assert [sum(p.numel() for p in dart.CNN(C).parameters()) for C in (128, 256, 768)] == [20_642, 24_738, 41_122]
     assert dart.CNN(4)(torch.zeros(3, 350, 4)).shape == (3, 2)
+    assert sum(p.numel() for p in dart.AbInitio().parameters()) == 67_840 and dart.AbInitio()(torch.zeros(3, 350, 4)).shape == (3, 2)
+
+
+def test_the_ab_initio_network_finds_a_motif():
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, 4, (240, 2, 60)).astype(np.uint8)
+    for row, at in zip(pairs[:, 0], rng.integers(0, 40, 240)):
+        row[at:at + 12] = encode("TTGACGTCATAA")
+    folds = [np.split(np.arange(240), (160, 200))]
+    margin = dart.train_probe(lambda bases: dart.states(None, bases), pairs, folds, lambda C: dart.AbInitio(60), 1e-3, epochs=14, batch=16)
+    assert dart.probe_metrics(margin[200:])["paired"] > 0.9
 
 
 @pytest.mark.parametrize("memory", (4.0, 0.0))
@@ -319,14 +330,14 @@ def test_the_script_end_to_end(world, tmp_path):
         assert pair == slow_pair(chroms[chrom], chrom, int(e.start), int(e.end), e.flip)
     results = json.loads((tmp_path / "r.json").read_text())
     models = results["models"]
-    assert list(models) == ["uniform", "bigram", *(k for k in models if k.startswith("Markov order ")), "this model", "one-hot", "untrained"]
+    assert list(models) == ["uniform", "bigram", *(k for k in models if k.startswith("Markov order ")), "this model", "one-hot", "untrained", "ab initio CNN"]
     pairs = np.array([[encode(s) for s in row[5:]] for row in rows])
     nats = [-np.diff(dart.score(model, x))[:, 0] for x in (pairs, reverse_complement(pairs))]
     zero = models["this model"]["zero_shot"]
     assert zero["accuracy"] == (nats[0] > 1e-3).mean() and zero["both_strands"]["accuracy"] == (sum(nats) > 2e-3).mean()
     assert sum(c["pairs"] for c in zero["by_class"].values()) == 20 and set(zero["by_class"]) == {"PLS", "dELS"}
     assert models["uniform"]["zero_shot"]["ties"] == 20 and models["uniform"]["zero_shot"]["accuracy"] == 0
-    assert all(models[k]["probe"]["pairs"] == 20 for k in ("one-hot", "bigram", "untrained", "this model"))
+    assert all(models[k]["probe"]["pairs"] == 20 for k in ("one-hot", "bigram", "untrained", "this model", "ab initio CNN"))
 
 
 def test_a_user_sees_one_line(world, tmp_path):

@@ -334,8 +334,11 @@ if __name__ == "__main__":
         start = chosen.start - (WINDOW - (chosen.end - chosen.start)) // 2
         save(write_pairs, "#chr\tinput_start\tccre_start\tccre_end\treverse_complement\tseq\tctrl\n" + "".join(
             f"{e.chrom}\t{a}\t{e.start}\t{e.end}\t{e.flip}\t{decode(x)}\t{decode(y)}\n" for e, a, (x, y) in zip(chosen, start, pairs)))
-    if dtype != torch.float32:  # for the model, not for the probe
-        model.forward, model.states = autocast(model.forward), autocast(model.states)
+    some = spaced(np.arange(len(pairs)), 1_000)
+    if dtype != torch.float32:
+        if only != "probe":
+            exact = -np.diff(score(model, pairs[some], batch_size, "float32", device))[:, 0]
+        model.forward, model.states = autocast(model.forward), autocast(model.states)  # the model, not the probe
     results = {"settings": run, "step": checkpoint["step"], "notes": notes, "models": {}, "published": PUBLISHED, "footnote": FOOTNOTE}
 
     def record(name, what, result):
@@ -359,6 +362,10 @@ if __name__ == "__main__":
         models = {"bigram": (markov, "cpu", 1), f"Markov order {best}" if best > 1 else "bigram": (markov, "cpu", best)}
         for name, (scored, where, markov.order) in {**models, "this model": (model, device, 1)}.items():
             one, other = (-np.diff(score(scored, x, batch_size, name, where))[:, 0] for x in (pairs, reverse_complement(pairs)))
+            if scored is model and dtype != torch.float32:
+                flips = int(((one[some] > TIE) != (exact > TIE)).sum())
+                notes.append(f"{str(dtype)[6:]} changes the verdict on {flips} of {len(some):,} pairs against float32, and a pair's difference by "
+                             f"{np.median(abs(one[some] - exact)):.2g} nats (median), {abs(one[some] - exact).max():.2g} at most")
             both = lambda mask: dict(rate(one[mask]), both_strands=rate((one + other)[mask] / 2))
             record(name, "zero_shot", dict(both(...), by_class={k: both(chosen.kind == k) for k in sorted(set(chosen.kind) - {""})}))
     if only != "zero_shot":

@@ -340,6 +340,25 @@ def test_the_script_end_to_end(world, tmp_path):
     assert all(models[k]["probe"]["pairs"] == 20 for k in ("one-hot", "bigram", "untrained", "this model", "ab initio CNN"))
 
 
+def test_the_script_names_its_deviations(world, tmp_path):
+    """bfloat16's flips are those of the scores themselves; an inner layer and a pooled probe say so, and shuffled pairs tie in them."""
+    folder, _, model = world
+    done = run("eval_dart.py", "--ckpt", folder / "ckpt.pt", "--json", tmp_path / "r.json", "--device=cpu", "--dtype=bfloat16",
+               "--probe_epochs=1", "--markov_order=1", "--layer=0", "--pool=mean")
+    assert done.returncode == 0, done.stderr
+    assert "after 0 of 1 blocks (official: the last)" in done.stdout and "the probe is linear" in done.stdout
+    genome, elements = Genome(folder / "genome"), dart.read_bed(folder / "genome" / "ccre.bed")
+    pairs, _ = dart.make_pairs(genome, elements[dart.choose(elements, genome, "test")["test"]])
+    exact = -np.diff(dart.score(model, pairs))[:, 0]
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = -np.diff(dart.score(model, pairs, 8))[:, 0]
+    flips = ((exact > dart.TIE) != (rough > dart.TIE)).sum()
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert f"bfloat16 changes the verdict on {flips} of 32 pairs" in done.stdout and abs(exact - rough).max() > 0.01
+    assert results["models"]["this model"]["zero_shot"]["accuracy"] == (rough > dart.TIE).mean()
+    assert results["models"]["bigram"]["probe"]["paired"] < 0.5  # but for pairs with N
+
+
 def test_a_user_sees_one_line(world, tmp_path):
     folder, *_ = world
     (tmp_path / "a.bed").write_text("chr5\t100\t300\nchr5\t400\tx\n")

@@ -58,6 +58,11 @@ CHROMS = {part: ["chr" + name for name in names.split()] for part, names in CHRO
 TIE = 1e-3   # nats: fp32 rounding makes about 1e-4 of equal sums, real differences are around 10
 FEW = 100    # with fewer elements than this to train on, or to select on, the probe is cross-validated
 PORTAL, OFFICIAL_ROWS = "https://www.encodeproject.org/files/ENCFF420VPZ/", 2_348_854
+# what the official FASTA has as N and UCSC's hg38 has not (1-based, inclusive): second copies of centromeric arrays, and chrY's PARs;
+# from NCBI's unmasked_cognates_of_masked_CEN_PAR.txt, neighbours joined where only a gap of 100 is between them
+MASKED = [("chr5", 47309185, 49591369), ("chr14", 16000001, 16022537), ("chr14", 16140628, 16400063), ("chr14", 16404449, 18173523),
+          ("chr19", 24498981, 24891256), ("chr19", 24908690, 27190874), ("chr21", 10864561, 12915808), ("chr22", 12954789, 12986171),
+          ("chr22", 12994028, 13011653), ("chr22", 13014131, 15054318), ("chrY", 10001, 2781479), ("chrY", 56887903, 57217415)]
 AB_INITIO = "ab initio CNN"
 PUBLISHED = {  # the paper's Table 3: zero-shot, probe, paired probe; the last is no part of it
     AB_INITIO: (None, .846, .932), "Nucl. Transformer v2 500M": (.745, .819, .917), "Mistral-DNA": (.863, .759, .859),
@@ -150,14 +155,28 @@ def shuffle_paths(windows, low, high, seeds):
     return path.T
 
 
+def begins(elements):
+    """Where the windows of elements start, (M,); below 0 for those that hang over their chromosome's start."""
+    return elements.start - (WINDOW - (elements.end - elements.start)) // 2
+
+
+def unmasked(genome, elements):
+    """How many windows hold bases of hg38 where the official FASTA has N."""
+    start, hit = begins(elements), np.zeros(len(elements), bool)
+    for chrom, a, b in MASKED:
+        for i in np.flatnonzero((elements.chrom == chrom) & (start < b) & (start + WINDOW >= a)):
+            hit[i] = (genome.fetch(chrom, max(start[i], a - 1), min(start[i] + WINDOW, b)) & 7 != N).any()
+    return int(hit.sum())
+
+
 def make_pairs(genome, elements, chunk=1024):
     """((M, 2, 350) uint8 bases 0..3, each window and its control as scored; how many windows hold N or pass a chromosome's end)."""
     pairs, holes, at = np.empty((len(elements), 2, WINDOW), np.uint8), 0, np.arange(WINDOW)
     for i in bar(range(0, len(pairs), chunk), "pairs"):
         e = elements[i:i + chunk]
-        low = (WINDOW - (e.end - e.start)) // 2
-        high = low + e.end - e.start
-        window = np.stack([genome.fetch(c, a, a + WINDOW) for c, a in zip(e.chrom, (e.start - low).tolist())]) & 7
+        start = begins(e)
+        low, high = e.start - start, e.end - start
+        window = np.stack([genome.fetch(c, a, a + WINDOW) for c, a in zip(e.chrom, start.tolist())]) & 7
         filled = np.where((window == N) & (at >= low[:, None]) & (at < high[:, None]), 0, window)  # the shuffle makes N an A
         text = (repr((0, *row)).encode() for row in zip(e.chrom, e.start.tolist(), e.end.tolist()))
         seeds = [np.frombuffer(hashlib.sha256(t).digest()[:15:-1], "<u4") for t in text]  # the hash modulo 2^128
@@ -325,15 +344,15 @@ if __name__ == "__main__":
     (pairs, holes), chosen = make_pairs(genome, elements[tested]), elements[tested]
     names, train = list(dict.fromkeys(chosen.chrom)), checkpoint["data"].get("train", ())
     notes = [f"elements: {path}, {len(elements):,} rows" + ", not the published list" * (len(elements) != OFFICIAL_ROWS),
-             f"pairs: {len(pairs):,} of {len(rows[split]):,} on {split} chromosomes here ({', '.join(names)}); {holes:,} hold N, read as A",
+             f"pairs: {len(pairs):,} of {len(rows[split]):,} on {split} chromosomes here ({', '.join(names)}); {holes:,} hold N or hang over "
+             "an end, read as A" + f"; {unmasked(genome, chosen):,} hold bases where the official FASTA has N" * (genome.meta["assembly"] == "hg38"),
              f"pretraining saw {', '.join(c for c in names if c in train) or 'none'} of these chromosomes",
              "this is" + " not" * (genome.fingerprint != checkpoint["data"].get("fingerprint")) + " the genome, and the split, that it was trained on",
              f"the model computes in {str(dtype)[6:]}" + " (official: float32)" * (dtype != torch.float32)]
     print("\n".join(notes), flush=True)
     if write_pairs:
-        start = chosen.start - (WINDOW - (chosen.end - chosen.start)) // 2
         save(write_pairs, "#chr\tinput_start\tccre_start\tccre_end\treverse_complement\tseq\tctrl\n" + "".join(
-            f"{e.chrom}\t{a}\t{e.start}\t{e.end}\t{e.flip}\t{decode(x)}\t{decode(y)}\n" for e, a, (x, y) in zip(chosen, start, pairs)))
+            f"{e.chrom}\t{a}\t{e.start}\t{e.end}\t{e.flip}\t{decode(x)}\t{decode(y)}\n" for e, a, (x, y) in zip(chosen, begins(chosen), pairs)))
     some = spaced(np.arange(len(pairs)), 1_000)
     if dtype != torch.float32:
         if only != "probe":

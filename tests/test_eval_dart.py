@@ -140,6 +140,19 @@ def test_controls_keep_what_they_must(world):
         assert (np.bincount(seq[:-1] * 4 + seq[1:], minlength=16) == np.bincount(ctrl[:-1] * 4 + ctrl[1:], minlength=16)).all()
 
 
+def test_what_the_official_fasta_masks_is_counted(tmp_path, monkeypatch):
+    """A window counts if it reaches a base (1-based 2001 to 3000, of which 2501 to 2700 are N here too) by one at least."""
+    letters = random_dna(np.random.default_rng(0), 4000)
+    genome = Genome(write_genome(tmp_path, {"test": {"chr5": letters[:2500] + "N" * 200 + letters[2700:], "chr14": letters}}))
+    monkeypatch.setattr(dart, "MASKED", [("chr5", 2001, 2510), ("chr5", 2691, 3000)])
+    count = lambda chrom, start: dart.unmasked(genome, np.rec.array([(chrom, start, start + 350)], [("chrom", object), ("start", int), ("end", int)]))
+    assert [count("chr5", a) for a in (1650, 1651, 2499, 2500, 2999, 3000)] == [0, 1, 1, 1, 1, 0]
+    monkeypatch.setattr(dart, "MASKED", [("chr5", 2501, 2700)])
+    assert count("chr5", 2400) == 0 and count("chr14", 2400) == 0
+    monkeypatch.undo()
+    assert all(0 < a < b for _, a, b in dart.MASKED) and sum(b - a + 1 for c, a, b in dart.MASKED if c == "chrY") == 2_771_479 + 329_513
+
+
 def test_choose_takes_the_chromosomes_of_each_part(world, capsys):
     folder, *_ = world
     elements, genome = dart.read_bed(folder / "genome" / "ccre.bed"), Genome(folder / "genome")

@@ -64,12 +64,13 @@ MASKED = [("chr5", 47309185, 49591369), ("chr14", 16000001, 16022537), ("chr14",
           ("chr19", 24498981, 24891256), ("chr19", 24908690, 27190874), ("chr21", 10864561, 12915808), ("chr22", 12954789, 12986171),
           ("chr22", 12994028, 13011653), ("chr22", 13014131, 15054318), ("chrY", 10001, 2781479), ("chrY", 56887903, 57217415)]
 AB_INITIO = "ab initio CNN"
-PUBLISHED = {  # the paper's Table 3: zero-shot, probe, paired probe; the last is no part of it
+PUBLISHED = {  # zero-shot, probe, paired probe
     AB_INITIO: (None, .846, .932), "Nucl. Transformer v2 500M": (.745, .819, .917), "Mistral-DNA": (.863, .759, .859),
     "DNABERT-2": (.876, .847, .943), "HyenaDNA large-1m": (.891, .847, .935), "GENA-LM large": (.947, .887, .959),
     "Caduceus-PS 131k (*)": (.971, .726, .896), "Evo 2 7B (+)": (.976, None, None)}
-FOOTNOTE = """published: on ENCODE's 2,348,854 elements, one strand, float32; those models saw the test chromosomes in pretraining
-(*) its probe saw two positions only, an artefact of the official script  (+) unofficial, read off a plot"""
+FOOTNOTE = """published: Table 3 of arXiv:2412.05430v1 (from a third party's transcript), on ENCODE's 2,348,854 elements, one strand, float32; but for
+the CNN, which has no pretraining, those models saw the test chromosomes in theirs, and so did Evo 2, whose row is no part of that table
+(*) its probe saw two positions only, an artefact of the official script  (+) unofficial, read off a plot of the Evo 2 fork of DART-Eval"""
 bar = partial(tqdm, leave=False, delay=1, mininterval=0.1 if sys.stderr.isatty() else 10)
 
 

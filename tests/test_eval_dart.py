@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import json
 import math
+import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ import eval_dart as dart
 from conftest import one_line_error, random_dna, run, write_genome
 from data import Genome, decode, encode, reverse_complement
 from model import GPT, GPTConfig, Markov, base_nll
-from runtime import save_checkpoint
+from runtime import load_model, save_checkpoint
+from tests.test_prepare import server  # a fixture: a web server with faults
 
 COMPLEMENT = dict(zip("ACGTN", "TGCAN"))
 
@@ -253,11 +256,11 @@ def test_the_probe_has_the_official_size():
 
 def test_the_ab_initio_network_finds_a_motif():
     rng = np.random.default_rng(0)
-    pairs = rng.integers(0, 4, (240, 2, 60)).astype(np.uint8)
-    for row, at in zip(pairs[:, 0], rng.integers(0, 40, 240)):
+    pairs = rng.integers(0, 4, (240, 2, 40)).astype(np.uint8)
+    for row, at in zip(pairs[:, 0], rng.integers(0, 28, 240)):
         row[at:at + 12] = encode("TTGACGTCATAA")
     folds = [np.split(np.arange(240), (160, 200))]
-    margin = dart.train_probe(lambda bases: dart.states(None, bases), pairs, folds, lambda C: dart.AbInitio(60), 1e-3, epochs=14, batch=16)
+    margin = dart.train_probe(lambda bases: dart.states(None, bases), pairs, folds, lambda C: dart.AbInitio(40), 1e-3, epochs=12, batch=16)
     assert dart.probe_metrics(margin[200:])["paired"] > 0.9
 
 
@@ -341,6 +344,9 @@ def test_the_script_end_to_end(world, tmp_path):
         assert (chrom, int(start), int(end), flip) == (e.chrom, e.start, e.end, str(e.flip))
         assert int(begin) == e.start - (350 - (e.end - e.start)) // 2
         assert pair == slow_pair(chroms[chrom], chrom, int(e.start), int(e.end), e.flip)
+    row = next(line.split() for line in done.stdout.splitlines() if line.startswith("HyenaDNA large-1m "))
+    assert row[2:] == "0.891 - - 0.847 0.935 -".split()  # as in the paper's Table 3
+    assert run("figures/dart.py", tmp_path / "r.json", tmp_path / "r.png").returncode == 0 and (tmp_path / "r.png").stat().st_size > 10_000
     results = json.loads((tmp_path / "r.json").read_text())
     models = results["models"]
     assert list(models) == ["uniform", "bigram", *(k for k in models if k.startswith("Markov order ")), "this model", "one-hot", "untrained", "ab initio CNN"]
@@ -378,9 +384,49 @@ def test_a_user_sees_one_line(world, tmp_path):
     one_line_error(run("eval_dart.py", f"--ckpt={folder / 'ckpt.pt'}", f"--ccre={tmp_path / 'a.bed'}", f"--json={tmp_path / 'r.json'}"), "line 2")
     assert not (tmp_path / "r.json").exists()
     one_line_error(run("eval_dart.py", f"--ckpt={folder / 'ckpt.pt'}", "--ccre=missing.bed"), "missing.bed")
+
+
+def test_a_checkpoint_of_another_vocabulary(world, tmp_path, capsys):
+    held = torch.load(world[0] / "ckpt.pt", weights_only=True)
+    held["model"]["wte.0.weight"] = torch.zeros(6, 16)
+    save_checkpoint(tmp_path / "six.pt", held)
+    save_checkpoint(tmp_path / "nanogpt.pt", {"model": {}, "model_args": {"vocab_size": 50304}, "iter_num": 3})
+    for name, said in (("six", r"another model .* wte.0.weight.*\[6, 16\]"), ("nanogpt", "checkpoint of something else: it has no config")):
+        with pytest.raises(SystemExit, match=said) as error:
+            load_model(tmp_path / f"{name}.pt")
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("words, said", ((("--layer=2",), "layer is 0 to 1"), (("--pool=max",), "pool is mean"), (("--split=dev",), "train, val or test"),
+                                         (("--only=zeroshot",), "zero_shot or probe"), (("--json=no/such/r.json",), "no such folder"),
+                                         (("--split=val", "--ccre=chr5.bed"), "no element on"), (("--ccre=chr5.bed",), "three chromosomes"),
+                                         (("--ckpt=short.pt",), "context of 350")))
+def test_settings_that_cannot_be(world, tmp_path, monkeypatch, words, said):
+    (tmp_path / "chr5.bed").write_text("chr5\t1000\t1300\n")
     short = GPT(GPTConfig(block_size=350, n_layer=1, n_head=1, n_embd=16, kmer=2))
     save_checkpoint(tmp_path / "short.pt", {"model": short.state_dict(), "model_args": dataclasses.asdict(short.config), "config": {}, "data": {}, "step": 0})
-    one_line_error(run("eval_dart.py", f"--ckpt={tmp_path / 'short.pt'}"), "context of 350")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["eval_dart.py", f"--ckpt={world[0] / 'ckpt.pt'}", "--device=cpu", *words])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the script sets
+    with pytest.raises(SystemExit, match=said) as error:
+        runpy.run_path(dart.__file__, run_name="__main__")
+    assert str(error.value).startswith("error: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("portal, sent, said", ((b'{"md5sum": "%s"}', b"half of", "came with md5"), (b"<html>", b"", "no answer from encodeproject.org"),
+                                                (b"{}", b"", "no answer from encodeproject.org"), (None, b"", "no answer from encodeproject.org")))
+def test_the_elements_are_downloaded_whole_or_not_at_all(server, tmp_path, monkeypatch, portal, sent, said):
+    whole, path = gzip.compress(b"chr5\t100\t300\n"), "/@@download/ENCFF420VPZ.bed.gz"
+    monkeypatch.setattr(dart, "PORTAL", server.url + "/")
+    monkeypatch.setattr(dart, "__file__", str(tmp_path / "eval_dart.py"))
+    if portal:
+        server.files["/?format=json"] = portal.replace(b"%s", hashlib.md5(whole).hexdigest().encode())
+    server.files[path] = whole[:len(whole) // 2] if sent else whole
+    with pytest.raises(SystemExit, match=said) as error:
+        dart.find_ccre(tmp_path)
+    assert "\n" not in str(error.value) and not list(tmp_path.rglob("*.bed.gz"))
+    server.files.update({"/?format=json": b'{"md5sum": "%s"}' % hashlib.md5(whole).hexdigest().encode(), path: whole})
+    assert len(dart.read_bed(dart.find_ccre(tmp_path))) == 1
 
 
 @pytest.mark.parametrize("text, said", (
@@ -403,7 +449,7 @@ def test_gzip_is_read_and_a_truncated_one_refused(tmp_path):
 
 
 @pytest.mark.parametrize("row, said", (("5\t100\t300\n", "without chr"), ("chrQ\t100\t300\n", "no element"), ("chr1\t100\t300\n", "test chromosomes"),
-                                       ("chr5\t8900\t9100\n", "beyond the end")))
+                                       ("chr5\t8900\t9100\n", "beyond the end"), ("chr5\t88900\t89100\n", "genome's assembly")))
 def test_beds_of_another_genome(world, tmp_path, row, said):
     (tmp_path / "a.bed").write_text(row)
     with pytest.raises(SystemExit, match=said):

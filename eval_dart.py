@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import sys
+import time
 import zlib
 from functools import partial
 from json import dumps
@@ -26,7 +27,7 @@ from torch import nn
 from tqdm import tqdm
 
 from config import configure, die, find_dataset
-from data import N, Genome, decode, reverse_complement
+from data import N, Genome, reverse_complement
 from data.download import download
 from model import GPT, Markov, base_nll
 from runtime import load_model, pick_device
@@ -46,7 +47,6 @@ probe_batch = 0         # pairs per step of the probe; 0: about 32 steps an epoc
 probe_memory = 4.0      # GB to keep states in, as float32 or else as bfloat16; if they need more, each epoch computes them
 markov_order = 12       # highest Markov order beside the model (less if 4^order exceeds the training bases); 0: the bigram alone
 batch_size = 0          # windows at once through the model; 0: 128 on a GPU, 8 on a CPU, whose cache holds no more
-write_pairs = ""        # a TSV file for the pairs as scored
 json = ""               # a file for the results, rewritten as each of them comes
 device = "auto"         # auto | cuda | cpu | mps
 dtype = "auto"          # float32 is the official one; auto: bfloat16 where the hardware multiplies it
@@ -63,9 +63,8 @@ PORTAL, OFFICIAL_ROWS = "https://www.encodeproject.org/files/ENCFF420VPZ/", 2_34
 MASKED = [("chr5", 47309185, 49591369), ("chr14", 16000001, 16022537), ("chr14", 16140628, 16400063), ("chr14", 16404449, 18173523),
           ("chr19", 24498981, 24891256), ("chr19", 24908690, 27190874), ("chr21", 10864561, 12915808), ("chr22", 12954789, 12986171),
           ("chr22", 12994028, 13011653), ("chr22", 13014131, 15054318), ("chrY", 10001, 2781479), ("chrY", 56887903, 57217415)]
-AB_INITIO = "ab initio CNN"
 PUBLISHED = {  # zero-shot, probe, paired probe
-    AB_INITIO: (None, .846, .932), "Nucl. Transformer v2 500M": (.745, .819, .917), "Mistral-DNA": (.863, .759, .859),
+    "ab initio CNN": (None, .846, .932), "Nucl. Transformer v2 500M": (.745, .819, .917), "Mistral-DNA": (.863, .759, .859),
     "DNABERT-2": (.876, .847, .943), "HyenaDNA large-1m": (.891, .847, .935), "GENA-LM large": (.947, .887, .959),
     "Caduceus-PS 131k (*)": (.971, .726, .896), "Evo 2 7B (+)": (.976, None, None)}
 FOOTNOTE = """published: Table 3 of arXiv:2412.05430v1 (from a third party's transcript), on ENCODE's 2,348,854 elements, one strand, float32; but for
@@ -232,10 +231,10 @@ class CNN(nn.Module):
 class AbInitio(nn.Module):
     """The official network that has no model before it: (B, T, 4) one-hot bases -> (B, 2) logits; 67,840 weights for T = 350."""
 
-    def __init__(self, T=WINDOW):
+    def __init__(self, C=4, T=WINDOW):
         super().__init__()
         self.place = nn.Parameter(torch.zeros(T, 1))
-        self.motifs, self.placed, self.probe = nn.Conv1d(4, 256, 41, padding="same"), nn.Linear(1, 256), CNN(256)
+        self.motifs, self.placed, self.probe = nn.Conv1d(C, 256, 41, padding="same"), nn.Linear(1, 256), CNN(256)
 
     def forward(self, x):
         return self.probe(F.relu(self.motifs(x.mT).mT + self.placed(self.place)))
@@ -313,20 +312,13 @@ def make_folds(elements, rows, tested, wanted):
     return chosen, [tuple(map(np.flatnonzero, fold)) for fold in folds if fold[2].any()], "cross-validated by chromosome"
 
 
-def save(path, text):
-    temporary = Path(f"{path}.tmp")  # a reader sees the whole file or none
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 if __name__ == "__main__":
     run = configure(globals())
     if split not in CHROMS or only not in ("", "zero_shot", "probe") or probe_epochs < 1 or min(
             max_pairs, probe_pairs, probe_batch, markov_order, batch_size, seed) < 0:
         die("split is train, val or test, only zero_shot or probe; probe_epochs starts at 1, the other counts at 0")
-    for file in filter(None, (json, write_pairs)):
-        if not Path(file).absolute().parent.is_dir():
-            die(f"{file}: no such folder: make it first")
+    if json and not Path(json).absolute().parent.is_dir():
+        die(f"{json}: no such folder: make it first")
     device, dtype, autocast = pick_device(device, dtype)
     batch_size = batch_size or (8 if device.type == "cpu" else 128)
     torch.set_float32_matmul_precision("highest")  # float32 means it
@@ -351,9 +343,6 @@ if __name__ == "__main__":
              "this is" + " not" * (genome.fingerprint != checkpoint["data"].get("fingerprint")) + " the genome, and the split, that it was trained on",
              f"the model computes in {str(dtype)[6:]}" + " (official: float32)" * (dtype != torch.float32)]
     print("\n".join(notes), flush=True)
-    if write_pairs:
-        save(write_pairs, "#chr\tinput_start\tccre_start\tccre_end\treverse_complement\tseq\tctrl\n" + "".join(
-            f"{e.chrom}\t{a}\t{e.start}\t{e.end}\t{e.flip}\t{decode(x)}\t{decode(y)}\n" for e, a, (x, y) in zip(chosen, begins(chosen), pairs)))
     some = spaced(np.arange(len(pairs)), 1_000)
     if dtype != torch.float32:
         if only != "probe":
@@ -361,11 +350,14 @@ if __name__ == "__main__":
         model.forward, model.states = autocast(model.forward), autocast(model.states)  # the model, not the probe
     results = {"settings": run, "step": checkpoint["step"], "notes": notes, "models": {}, "published": PUBLISHED, "footnote": FOOTNOTE}
 
-    def record(name, what, result):
+    def record(name, what, result, began):
+        result["seconds"] = round(time.perf_counter() - began, 1)
         results["models"].setdefault(name, {})[what] = result
-        print(f"{name}: {what} {'(paired) ' * ('paired' in result)}{result.get('paired', result['accuracy']):.3f}", flush=True)
+        print(f"{name}: {what} {'(paired) ' * ('paired' in result)}{result.get('paired', result['accuracy']):.3f}, {result['seconds']} s", flush=True)
         if json:
-            save(json, dumps(results, indent=1) + "\n")
+            temporary = Path(f"{json}.tmp")  # a reader sees the whole file or none
+            temporary.write_text(dumps(results, indent=1) + "\n", encoding="utf-8")
+            temporary.replace(json)
 
     order = max(1, min(markov_order, int(math.log(max(4, len(genome.bases("train"))), 4))))
     print(f"counting Markov models up to order {order} on {genome.folder}'s training bases ...", flush=True)
@@ -378,33 +370,35 @@ if __name__ == "__main__":
         best = max(by_order, key=by_order.get)
         notes.append(f"Markov orders 1 to {order} on {len(sample):,} {'tested' if val is tested else 'val'} pairs, which choose the order: "
                      + " ".join(f"{a:.3f}" for a in by_order.values()))
-        record("uniform", "zero_shot", rate(np.zeros(len(pairs))))
+        record("uniform", "zero_shot", rate(np.zeros(len(pairs))), time.perf_counter())
         models = {"bigram": (markov, "cpu", 1), f"Markov order {best}" if best > 1 else "bigram": (markov, "cpu", best)}
         for name, (scored, where, markov.order) in {**models, "this model": (model, device, 1)}.items():
+            began = time.perf_counter()
             one, other = (-np.diff(score(scored, x, batch_size, name, where))[:, 0] for x in (pairs, reverse_complement(pairs)))
             if scored is model and dtype != torch.float32:
                 flips = int(((one[some] > TIE) != (exact > TIE)).sum())
                 notes.append(f"{str(dtype)[6:]} changes the verdict on {flips} of {len(some):,} pairs against float32, and a pair's difference by "
                              f"{np.median(abs(one[some] - exact)):.2g} nats (median), {abs(one[some] - exact).max():.2g} at most")
             both = lambda mask: dict(rate(one[mask]), both_strands=rate((one + other)[mask] / 2))
-            record(name, "zero_shot", dict(both(...), by_class={k: both(chosen.kind == k) for k in sorted(set(chosen.kind) - {""})}))
+            record(name, "zero_shot", dict(both(...), by_class={k: both(chosen.kind == k) for k in sorted(set(chosen.kind) - {""})}), began)
     if only != "zero_shot":
         sample, sizes = make_pairs(genome, elements[used])[0], [len(fold[0]) for fold in folds]
         epochs, batch = (150, 2048) if full else (probe_epochs, probe_batch or min(2048, max(16, sizes[0] // 32)))
         notes.append(f"probe: {how}, training on {sizes} pairs, {epochs} epochs, batches of {batch}" + ", shuffled (official: all "
                      "elements of the training chromosomes, 150 epochs, 2048, in order)" * (not full))
-        if layer >= 0:
-            notes.append(f"the probe reads the states after {layer} of {model.config.n_layer} blocks (official: the last)")
-        if pool:
-            notes.append("the probe is linear, on the mean of the states over a window, standardised (official: a CNN on the state at each base)")
+        notes += [f"the probe reads the states after {layer} of {model.config.n_layer} blocks (official: the last)"] * (layer >= 0)
+        notes += ["the probe is linear, on the mean of the states over a window, standardised (official: a CNN on the state at each base)"] * bool(pool)
+        read = 2 * WINDOW * np.array([len(sample), sum(epochs * (len(a) + len(b)) + len(c) for a, b, c in folds)])
+        print("each probe reads {:.1e} bases if their states fit in probe_memory, {:.1e} if each epoch computes them".format(*read), flush=True)
         torch.manual_seed(seed)
         markov.order, untrained = 1, GPT(model.config).to(device).eval()
-        for name, scored in [("one-hot", None), ("bigram", markov), ("untrained", untrained), ("this model", model), (AB_INITIO, None)]:
-            make, lr = (lambda C: AbInitio(), 1e-3) if name == AB_INITIO else (linear if pool else CNN, 2e-3)
-            which = {"layer": layer} if layer >= 0 and isinstance(scored, GPT) else {}
+        models = {"one-hot": None, "bigram": markov, "untrained": untrained, "this model": model, "ab initio CNN": None}
+        for name, scored in models.items():
+            began, which = time.perf_counter(), {"layer": layer} if layer >= 0 and isinstance(scored, GPT) else {}
+            make, lr = (AbInitio, 1e-3) if name == "ab initio CNN" else (linear if pool else CNN, 2e-3)
             embed = partial(states, scored, device="cpu" if scored is markov else device, pool=pool if make is linear else "", **which)
             margin = train_probe(embed, sample, folds, make, lr, epochs, batch, not full, probe_memory, -(-batch_size // 2), seed, name, device)
-            record(name, "probe", probe_metrics(margin[~np.isnan(margin).any(1)], 1e-4 if pool else 0))  # rounding is no win
+            record(name, "probe", probe_metrics(margin[~np.isnan(margin).any(1)], 1e-4 if make is linear else 0), began)  # rounding is no win
     span = lambda r, key="accuracy": f"{r[key]:.3f} ({r['low']:.3f}-{r['high']:.3f})" if r else "-"
     lines = [("DART-Eval Task 1", "zero-shot (95 %)", "ties", "both strands", "probe", "probe, paired", "AUROC")]
     for name, row in results["models"].items():

@@ -260,7 +260,7 @@ def test_the_ab_initio_network_finds_a_motif():
     for row, at in zip(pairs[:, 0], rng.integers(0, 28, 240)):
         row[at:at + 12] = encode("TTGACGTCATAA")
     folds = [np.split(np.arange(240), (160, 200))]
-    margin = dart.train_probe(lambda bases: dart.states(None, bases), pairs, folds, lambda C: dart.AbInitio(40), 1e-3, epochs=12, batch=16)
+    margin = dart.train_probe(lambda bases: dart.states(None, bases), pairs, folds, lambda C: dart.AbInitio(C, 40), 1e-3, epochs=12, batch=16)
     assert dart.probe_metrics(margin[200:])["paired"] > 0.9
 
 
@@ -331,26 +331,21 @@ def test_a_pooled_probe_sees_composition_and_the_shuffle_keeps_it(world):
 
 def test_the_script_end_to_end(world, tmp_path):
     folder, chroms, model = world
-    done = run("eval_dart.py", "--ckpt", folder / "ckpt.pt", "--json", tmp_path / "r.json", "--write-pairs", tmp_path / "p.tsv",
+    done = run("eval_dart.py", "--ckpt", folder / "ckpt.pt", "--json", tmp_path / "r.json",
                "--device=cpu", "--dtype=float32", "--max_pairs=20", "--probe_epochs=2", "--markov_order=3")
     assert done.returncode == 0, done.stderr
     assert "20 of 32 on test chromosomes here (chr5, chr22)" in done.stdout and "pretraining saw chr5 of" in done.stdout
     assert "HyenaDNA" in done.stdout and "not the published list" in done.stdout and "cross-validated" in done.stdout
     elements = dart.read_bed(folder / "genome" / "ccre.bed")
     tested = dart.spaced(np.flatnonzero([c in ("chr5", "chr22") for c in elements.chrom]), 20)
-    rows = [line.split("\t") for line in (tmp_path / "p.tsv").read_text().splitlines()[1:]]
-    assert len(rows) == 20
-    for e, (chrom, begin, start, end, flip, *pair) in zip(elements[tested], rows):
-        assert (chrom, int(start), int(end), flip) == (e.chrom, e.start, e.end, str(e.flip))
-        assert int(begin) == e.start - (350 - (e.end - e.start)) // 2
-        assert pair == slow_pair(chroms[chrom], chrom, int(e.start), int(e.end), e.flip)
+    pairs, _ = dart.make_pairs(Genome(folder / "genome"), elements[tested])
+    assert [[decode(x) for x in pair] for pair in pairs] == [slow_pair(chroms[e.chrom], e.chrom, int(e.start), int(e.end), e.flip) for e in elements[tested]]
     row = next(line.split() for line in done.stdout.splitlines() if line.startswith("HyenaDNA large-1m "))
     assert row[2:] == "0.891 - - 0.847 0.935 -".split()  # as in the paper's Table 3
     assert run("figures/dart.py", tmp_path / "r.json", tmp_path / "r.png").returncode == 0 and (tmp_path / "r.png").stat().st_size > 10_000
     results = json.loads((tmp_path / "r.json").read_text())
     models = results["models"]
     assert list(models) == ["uniform", "bigram", *(k for k in models if k.startswith("Markov order ")), "this model", "one-hot", "untrained", "ab initio CNN"]
-    pairs = np.array([[encode(s) for s in row[5:]] for row in rows])
     nats = [-np.diff(dart.score(model, x))[:, 0] for x in (pairs, reverse_complement(pairs))]
     zero = models["this model"]["zero_shot"]
     assert zero["accuracy"] == (nats[0] > 1e-3).mean() and zero["both_strands"]["accuracy"] == (sum(nats) > 2e-3).mean()

@@ -11,6 +11,7 @@ import hashlib
 import math
 import os
 import sys
+import time
 import zlib
 from functools import partial
 from json import dumps
@@ -26,7 +27,7 @@ from torch import nn
 from tqdm import tqdm
 
 from config import configure, die, find_dataset
-from data import N, Genome, decode, reverse_complement
+from data import N, Genome, reverse_complement
 from data.download import download
 from model import GPT, Markov, base_nll
 from runtime import load_model, pick_device
@@ -40,11 +41,12 @@ full = False            # the official size: all pairs, and a probe of 150 epoch
 max_pairs = 0           # pairs scored, evenly spaced along the list; 0: 20,000 on a GPU, 1,000 on a CPU
 probe_pairs = 0         # pairs that the probe trains on; 0: 20,000 on a GPU, 1,000 on a CPU
 probe_epochs = 20       # passes over them
+layer = -1              # the probe reads the states after this many blocks; -1: after all of them, as the official one
+pool = ""               # mean: a linear probe on states averaged over the window; "": the official CNN on the state at each base
 probe_batch = 0         # pairs per step of the probe; 0: about 32 steps an epoch, of 16 to 2,048 pairs
-probe_memory = 4.0      # GB for the probe to keep states in, as bfloat16; if they need more, each epoch computes them
+probe_memory = 4.0      # GB to keep states in, as float32 or else as bfloat16; if they need more, each epoch computes them
 markov_order = 12       # highest Markov order beside the model (less if 4^order exceeds the training bases); 0: the bigram alone
-batch_size = 128        # windows at once through the model
-write_pairs = ""        # a TSV file for the pairs as scored
+batch_size = 0          # windows at once through the model; 0: 128 on a GPU, 8 on a CPU, whose cache holds no more
 json = ""               # a file for the results, rewritten as each of them comes
 device = "auto"         # auto | cuda | cpu | mps
 dtype = "auto"          # float32 is the official one; auto: bfloat16 where the hardware multiplies it
@@ -56,12 +58,18 @@ CHROMS = {part: ["chr" + name for name in names.split()] for part, names in CHRO
 TIE = 1e-3   # nats: fp32 rounding makes about 1e-4 of equal sums, real differences are around 10
 FEW = 100    # with fewer elements than this to train on, or to select on, the probe is cross-validated
 PORTAL, OFFICIAL_ROWS = "https://www.encodeproject.org/files/ENCFF420VPZ/", 2_348_854
-PUBLISHED = {  # the paper's Table 3: zero-shot, probe, paired probe; the last is no part of it
+# what the official FASTA has as N and UCSC's hg38 has not (1-based, inclusive): second copies of centromeric arrays, and chrY's PARs;
+# from NCBI's unmasked_cognates_of_masked_CEN_PAR.txt, neighbours joined where only a gap of 100 is between them
+MASKED = [("chr5", 47309185, 49591369), ("chr14", 16000001, 16022537), ("chr14", 16140628, 16400063), ("chr14", 16404449, 18173523),
+          ("chr19", 24498981, 24891256), ("chr19", 24908690, 27190874), ("chr21", 10864561, 12915808), ("chr22", 12954789, 12986171),
+          ("chr22", 12994028, 13011653), ("chr22", 13014131, 15054318), ("chrY", 10001, 2781479), ("chrY", 56887903, 57217415)]
+PUBLISHED = {  # zero-shot, probe, paired probe
     "ab initio CNN": (None, .846, .932), "Nucl. Transformer v2 500M": (.745, .819, .917), "Mistral-DNA": (.863, .759, .859),
     "DNABERT-2": (.876, .847, .943), "HyenaDNA large-1m": (.891, .847, .935), "GENA-LM large": (.947, .887, .959),
     "Caduceus-PS 131k (*)": (.971, .726, .896), "Evo 2 7B (+)": (.976, None, None)}
-FOOTNOTE = """published: on ENCODE's 2,348,854 elements, one strand, float32; those models saw the test chromosomes in pretraining
-(*) its probe saw two positions only, an artefact of the official script  (+) unofficial, read off a plot"""
+FOOTNOTE = """published: Table 3 of arXiv:2412.05430v1 (from a third party's transcript), on ENCODE's 2,348,854 elements, one strand, float32; but for
+the CNN, which has no pretraining, those models saw the test chromosomes in theirs, and so did Evo 2, whose row is no part of that table
+(*) its probe saw two positions only, an artefact of the official script  (+) unofficial, read off a plot of the Evo 2 fork of DART-Eval"""
 bar = partial(tqdm, leave=False, delay=1, mininterval=0.1 if sys.stderr.isatty() else 10)
 
 
@@ -147,14 +155,28 @@ def shuffle_paths(windows, low, high, seeds):
     return path.T
 
 
+def begins(elements):
+    """Where the windows of elements start, (M,); below 0 for those that hang over their chromosome's start."""
+    return elements.start - (WINDOW - (elements.end - elements.start)) // 2
+
+
+def unmasked(genome, elements):
+    """How many windows hold bases of hg38 where the official FASTA has N."""
+    start, hit = begins(elements), np.zeros(len(elements), bool)
+    for chrom, a, b in MASKED:
+        for i in np.flatnonzero((elements.chrom == chrom) & (start < b) & (start + WINDOW >= a)):
+            hit[i] = (genome.fetch(chrom, max(start[i], a - 1), min(start[i] + WINDOW, b)) & 7 != N).any()
+    return int(hit.sum())
+
+
 def make_pairs(genome, elements, chunk=1024):
     """((M, 2, 350) uint8 bases 0..3, each window and its control as scored; how many windows hold N or pass a chromosome's end)."""
     pairs, holes, at = np.empty((len(elements), 2, WINDOW), np.uint8), 0, np.arange(WINDOW)
     for i in bar(range(0, len(pairs), chunk), "pairs"):
         e = elements[i:i + chunk]
-        low = (WINDOW - (e.end - e.start)) // 2
-        high = low + e.end - e.start
-        window = np.stack([genome.fetch(c, a, a + WINDOW) for c, a in zip(e.chrom, (e.start - low).tolist())]) & 7
+        start = begins(e)
+        low, high = e.start - start, e.end - start
+        window = np.stack([genome.fetch(c, a, a + WINDOW) for c, a in zip(e.chrom, start.tolist())]) & 7
         filled = np.where((window == N) & (at >= low[:, None]) & (at < high[:, None]), 0, window)  # the shuffle makes N an A
         text = (repr((0, *row)).encode() for row in zip(e.chrom, e.start.tolist(), e.end.tolist()))
         seeds = [np.frombuffer(hashlib.sha256(t).digest()[:15:-1], "<u4") for t in text]  # the hash modulo 2^128
@@ -183,12 +205,14 @@ def rate(margin, tie=TIE):
 
 
 @torch.no_grad()
-def states(model, bases, device="cpu"):
-    """(B, T) uint8 bases -> (B, T, C) fp32, the state at each base, which has read it; without a model: the bases, one-hot."""
+def states(model, bases, device="cpu", pool="", **which):
+    """(B, T) uint8 bases -> (B, T, C) fp32, the state at each base, which has read it; without a model: the bases, one-hot.
+
+    which: layer=K for the states of a GPT after K blocks. pool="mean": their mean over the bases, (B, C).
+    """
     bases = torch.from_numpy(bases).to(device).long()
-    if model is None:
-        return F.one_hot(bases, 4).float()
-    return model.states(F.pad(bases, (1, 0), value=N))[:, 1:].float()
+    x = F.one_hot(bases, 4) if model is None else model.states(F.pad(bases, (1, 0), value=N), **which)[:, 1:]
+    return x.float().mean(1) if pool else x.float()
 
 
 class CNN(nn.Module):
@@ -204,8 +228,25 @@ class CNN(nn.Module):
         return self.out(self.convs(x.mT).sum(2))
 
 
-def train_probe(embed, pairs, folds, epochs=20, batch=64, shuffle=True, memory=4.0, chunk=64, seed=0, name="probe", device="cpu"):
-    """Train the CNN on embed(bases) of pairs, (M, 2, T) -> (M, 2) logit margins, real minus control; nan where not tested.
+class AbInitio(nn.Module):
+    """The official network that has no model before it: (B, T, 4) one-hot bases -> (B, 2) logits; 67,840 weights for T = 350."""
+
+    def __init__(self, C=4, T=WINDOW):
+        super().__init__()
+        self.place = nn.Parameter(torch.zeros(T, 1))
+        self.motifs, self.placed, self.probe = nn.Conv1d(C, 256, 41, padding="same"), nn.Linear(1, 256), CNN(256)
+
+    def forward(self, x):
+        return self.probe(F.relu(self.motifs(x.mT).mT + self.placed(self.place)))
+
+
+def linear(C):
+    """A linear probe: (B, C) pooled states, each channel standardised -> (B, 2) logits."""
+    return nn.Sequential(nn.BatchNorm1d(C, affine=False), nn.Linear(C, 2))
+
+
+def train_probe(embed, pairs, folds, make=CNN, lr=2e-3, epochs=20, batch=64, shuffle=True, memory=4.0, chunk=64, seed=0, name="probe", device="cpu"):
+    """Train make(C) on embed(bases) of pairs, (M, 2, T) -> (M, 2) logit margins, real minus control; nan where not tested.
 
     folds: [(train, val, test) rows of pairs, ...]. Loss: cross-entropy of the windows plus that of the controls; the epoch of
     least loss on val is kept. memory: GB in which states may be kept; if they need more, they are computed each time.
@@ -215,21 +256,21 @@ def train_probe(embed, pairs, folds, epochs=20, batch=64, shuffle=True, memory=4
 
     def run(rows, grad=False):  # -> (loss, margins)
         with torch.set_grad_enabled(grad):
-            logits = net((kept[rows] if fits else compute(rows)).to(device).float().flatten(0, 1))
+            logits = net.train(grad)((kept[rows] if fits else compute(rows)).to(device).float().flatten(0, 1))
             loss = 2 * F.cross_entropy(logits, torch.tensor((1, 0), device=device).repeat(len(rows)))
         return loss, (logits[:, 1] - logits[:, 0]).detach().unflatten(0, (-1, 2)).cpu().numpy()
 
     cut = lambda rows, size: np.split(rows, range(size, len(rows), size))
     rng, out, shape = np.random.default_rng(seed), np.full(pairs.shape[:2], np.nan), compute(np.arange(1)).shape[1:]
-    fits = 2 * len(pairs) * shape.numel() <= memory * 1e9
+    fits = next((kind for kind in (torch.float32, torch.bfloat16) if len(pairs) * shape.numel() * kind.itemsize <= memory * 1e9), None)
     if fits:
-        kept = torch.empty(len(pairs), *shape, dtype=torch.bfloat16)
+        kept = torch.empty(len(pairs), *shape, dtype=fits)
         for rows in bar(cut(np.arange(len(pairs)), chunk), f"{name}: states"):
-            kept[rows] = compute(rows).to("cpu", torch.bfloat16)
+            kept[rows] = compute(rows).to("cpu", fits)
     for train, val, test in folds:
         torch.manual_seed(seed)
-        net, best = CNN(shape[-1]).to(device), (math.inf, None)
-        optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
+        net, best = make(shape[-1]).to(device), (math.inf, None)
+        optimizer = torch.optim.Adam(net.parameters(), lr)
         for _ in bar(range(epochs), f"{name}: epochs"):
             for rows in cut(rng.permutation(train) if shuffle else train, batch):
                 optimizer.zero_grad()
@@ -244,13 +285,13 @@ def train_probe(embed, pairs, folds, epochs=20, batch=64, shuffle=True, memory=4
     return out
 
 
-def probe_metrics(margin):
+def probe_metrics(margin, tie=0):
     """Metrics of (M, 2) margins, windows and controls; equal ones are half a win for AUROC and one threshold for AUPRC."""
     M, (tp, fp) = len(margin), (margin > 0).sum(0).tolist()
     _, group, size = np.unique(-margin.T.ravel(), return_inverse=True, return_counts=True)  # from the highest
     hits = np.bincount(group[:M], minlength=len(size))
-    bottom, paired = math.sqrt((tp + fp) * (2 * M - tp - fp)), rate(margin[:, 0] - margin[:, 1], 0)
-    return {"pairs": M, "paired": paired["accuracy"], "low": paired["low"], "high": paired["high"],
+    bottom, paired = math.sqrt((tp + fp) * (2 * M - tp - fp)), rate(margin[:, 0] - margin[:, 1], tie)
+    return {"pairs": M, "paired": paired["accuracy"], "low": paired["low"], "high": paired["high"], "ties": paired["ties"],
             "accuracy": (tp + M - fp) / (2 * M), "mcc": (tp - fp) / bottom if bottom else 0.0,
             "auroc": float((hits * (M - np.cumsum(size - hits) + (size - hits) / 2)).sum() / M ** 2),
             "auprc": float((hits * np.cumsum(hits) / np.cumsum(size)).sum() / M)}
@@ -271,23 +312,19 @@ def make_folds(elements, rows, tested, wanted):
     return chosen, [tuple(map(np.flatnonzero, fold)) for fold in folds if fold[2].any()], "cross-validated by chromosome"
 
 
-def save(path, text):
-    temporary = Path(f"{path}.tmp")  # a reader sees the whole file or none
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 if __name__ == "__main__":
     run = configure(globals())
-    if split not in CHROMS or only not in ("", "zero_shot", "probe") or min(probe_epochs, batch_size) < 1 or min(
-            max_pairs, probe_pairs, probe_batch, markov_order, seed) < 0:
-        die("split is train, val or test, only zero_shot or probe; probe_epochs and batch_size start at 1, the other counts at 0")
-    for file in filter(None, (json, write_pairs)):
-        if not Path(file).absolute().parent.is_dir():
-            die(f"{file}: no such folder: make it first")
+    if split not in CHROMS or only not in ("", "zero_shot", "probe") or probe_epochs < 1 or min(
+            max_pairs, probe_pairs, probe_batch, markov_order, batch_size, seed) < 0:
+        die("split is train, val or test, only zero_shot or probe; probe_epochs starts at 1, the other counts at 0")
+    if json and not Path(json).absolute().parent.is_dir():
+        die(f"{json}: no such folder: make it first")
     device, dtype, autocast = pick_device(device, dtype)
+    batch_size = batch_size or (8 if device.type == "cpu" else 128)
     torch.set_float32_matmul_precision("highest")  # float32 means it
     model, checkpoint = load_model(ckpt, device)
+    if not -1 <= layer <= model.config.n_layer or pool not in ("", "mean"):
+        die(f"layer is 0 to {model.config.n_layer} for {ckpt}, or -1 for the last; pool is mean or nothing")
     if model.config.block_size <= WINDOW:
         die(f"{ckpt} has a context of {model.config.block_size}: a window and its start symbol take {WINDOW + 1}")
     genome = Genome(find_dataset(dataset or checkpoint["config"].get("dataset", "")))
@@ -300,24 +337,27 @@ if __name__ == "__main__":
     (pairs, holes), chosen = make_pairs(genome, elements[tested]), elements[tested]
     names, train = list(dict.fromkeys(chosen.chrom)), checkpoint["data"].get("train", ())
     notes = [f"elements: {path}, {len(elements):,} rows" + ", not the published list" * (len(elements) != OFFICIAL_ROWS),
-             f"pairs: {len(pairs):,} of {len(rows[split]):,} on {split} chromosomes here ({', '.join(names)}); {holes:,} hold N, read as A",
+             f"pairs: {len(pairs):,} of {len(rows[split]):,} on {split} chromosomes here ({', '.join(names)}); {holes:,} hold N or hang over "
+             "an end, read as A" + f"; {unmasked(genome, chosen):,} hold bases where the official FASTA has N" * (genome.meta["assembly"] == "hg38"),
              f"pretraining saw {', '.join(c for c in names if c in train) or 'none'} of these chromosomes",
              "this is" + " not" * (genome.fingerprint != checkpoint["data"].get("fingerprint")) + " the genome, and the split, that it was trained on",
              f"the model computes in {str(dtype)[6:]}" + " (official: float32)" * (dtype != torch.float32)]
     print("\n".join(notes), flush=True)
-    if write_pairs:
-        start = chosen.start - (WINDOW - (chosen.end - chosen.start)) // 2
-        save(write_pairs, "#chr\tinput_start\tccre_start\tccre_end\treverse_complement\tseq\tctrl\n" + "".join(
-            f"{e.chrom}\t{a}\t{e.start}\t{e.end}\t{e.flip}\t{decode(x)}\t{decode(y)}\n" for e, a, (x, y) in zip(chosen, start, pairs)))
-    if dtype != torch.float32:  # for the model, not for the probe
-        model.forward, model.states = autocast(model.forward), autocast(model.states)
+    some = spaced(np.arange(len(pairs)), 1_000)
+    if dtype != torch.float32:
+        if only != "probe":
+            exact = -np.diff(score(model, pairs[some], batch_size, "float32", device))[:, 0]
+        model.forward, model.states = autocast(model.forward), autocast(model.states)  # the model, not the probe
     results = {"settings": run, "step": checkpoint["step"], "notes": notes, "models": {}, "published": PUBLISHED, "footnote": FOOTNOTE}
 
-    def record(name, what, result):
+    def record(name, what, result, began):
+        result["seconds"] = round(time.perf_counter() - began, 1)
         results["models"].setdefault(name, {})[what] = result
-        print(f"{name}: {what} {'(paired) ' * ('paired' in result)}{result.get('paired', result['accuracy']):.3f}", flush=True)
+        print(f"{name}: {what} {'(paired) ' * ('paired' in result)}{result.get('paired', result['accuracy']):.3f}, {result['seconds']} s", flush=True)
         if json:
-            save(json, dumps(results, indent=1) + "\n")
+            temporary = Path(f"{json}.tmp")  # a reader sees the whole file or none
+            temporary.write_text(dumps(results, indent=1) + "\n", encoding="utf-8")
+            temporary.replace(json)
 
     order = max(1, min(markov_order, int(math.log(max(4, len(genome.bases("train"))), 4))))
     print(f"counting Markov models up to order {order} on {genome.folder}'s training bases ...", flush=True)
@@ -330,28 +370,41 @@ if __name__ == "__main__":
         best = max(by_order, key=by_order.get)
         notes.append(f"Markov orders 1 to {order} on {len(sample):,} {'tested' if val is tested else 'val'} pairs, which choose the order: "
                      + " ".join(f"{a:.3f}" for a in by_order.values()))
-        record("uniform", "zero_shot", rate(np.zeros(len(pairs))))
+        record("uniform", "zero_shot", rate(np.zeros(len(pairs))), time.perf_counter())
         models = {"bigram": (markov, "cpu", 1), f"Markov order {best}" if best > 1 else "bigram": (markov, "cpu", best)}
         for name, (scored, where, markov.order) in {**models, "this model": (model, device, 1)}.items():
+            began = time.perf_counter()
             one, other = (-np.diff(score(scored, x, batch_size, name, where))[:, 0] for x in (pairs, reverse_complement(pairs)))
+            if scored is model and dtype != torch.float32:
+                flips = int(((one[some] > TIE) != (exact > TIE)).sum())
+                notes.append(f"{str(dtype)[6:]} changes the verdict on {flips} of {len(some):,} pairs against float32, and a pair's difference by "
+                             f"{np.median(abs(one[some] - exact)):.2g} nats (median), {abs(one[some] - exact).max():.2g} at most")
             both = lambda mask: dict(rate(one[mask]), both_strands=rate((one + other)[mask] / 2))
-            record(name, "zero_shot", dict(both(...), by_class={k: both(chosen.kind == k) for k in sorted(set(chosen.kind) - {""})}))
+            record(name, "zero_shot", dict(both(...), by_class={k: both(chosen.kind == k) for k in sorted(set(chosen.kind) - {""})}), began)
     if only != "zero_shot":
         sample, sizes = make_pairs(genome, elements[used])[0], [len(fold[0]) for fold in folds]
         epochs, batch = (150, 2048) if full else (probe_epochs, probe_batch or min(2048, max(16, sizes[0] // 32)))
-        notes.append(f"probe: {how}, training on {sizes} pairs, {epochs} epochs, batches of {batch}" + ", shuffled, states in "
-                     "bfloat16 (official: all elements of the training chromosomes, 150 epochs, 2048, in order, float32)" * (not full))
+        notes.append(f"probe: {how}, training on {sizes} pairs, {epochs} epochs, batches of {batch}" + ", shuffled (official: all "
+                     "elements of the training chromosomes, 150 epochs, 2048, in order)" * (not full))
+        notes += [f"the probe reads the states after {layer} of {model.config.n_layer} blocks (official: the last)"] * (layer >= 0)
+        notes += ["the probe is linear, on the mean of the states over a window, standardised (official: a CNN on the state at each base)"] * bool(pool)
+        read = 2 * WINDOW * np.array([len(sample), sum(epochs * (len(a) + len(b)) + len(c) for a, b, c in folds)])
+        print("each probe reads {:.1e} bases if their states fit in probe_memory, {:.1e} if each epoch computes them".format(*read), flush=True)
         torch.manual_seed(seed)
         markov.order, untrained = 1, GPT(model.config).to(device).eval()
-        for name, scored in [("one-hot", None), ("bigram", markov), ("untrained", untrained), ("this model", model)]:
-            embed = partial(states, scored, device="cpu" if scored is markov else device)
-            margin = train_probe(embed, sample, folds, epochs, batch, not full, probe_memory, seed=seed, name=name, device=device)
-            record(name, "probe", probe_metrics(margin[~np.isnan(margin).any(1)]))
+        models = {"one-hot": None, "bigram": markov, "untrained": untrained, "this model": model, "ab initio CNN": None}
+        for name, scored in models.items():
+            began, which = time.perf_counter(), {"layer": layer} if layer >= 0 and isinstance(scored, GPT) else {}
+            make, lr = (AbInitio, 1e-3) if name == "ab initio CNN" else (linear if pool else CNN, 2e-3)
+            embed = partial(states, scored, device="cpu" if scored is markov else device, pool=pool if make is linear else "", **which)
+            margin = train_probe(embed, sample, folds, make, lr, epochs, batch, not full, probe_memory, -(-batch_size // 2), seed, name, device)
+            record(name, "probe", probe_metrics(margin[~np.isnan(margin).any(1)], 1e-4 if make is linear else 0), began)  # rounding is no win
     span = lambda r, key="accuracy": f"{r[key]:.3f} ({r['low']:.3f}-{r['high']:.3f})" if r else "-"
     lines = [("DART-Eval Task 1", "zero-shot (95 %)", "ties", "both strands", "probe", "probe, paired", "AUROC")]
     for name, row in results["models"].items():
         z, p = row.get("zero_shot", {}), row.get("probe", {})
         lines.append((name, span(z), str(z.get("ties", "-")), span(z.get("both_strands")), span(p)[:5], span(p, "paired"),
                       f"{p['auroc']:.3f}" if p else "-"))
+    lines += [("published", "zero-shot", "", "", "probe", "paired", "")]
     lines += [(name, *(f"{x:.3f}" if x else "-" for x in (z, 0, 0, p, paired, 0))) for name, (z, p, paired) in PUBLISHED.items()]
     print("", *notes[5:], "", *(f"{a:26}{b:21}{c:>7}  {d:21}{e:7}{f:21}{g}" for a, b, c, d, e, f, g in lines), FOOTNOTE, sep="\n")

@@ -88,7 +88,7 @@ def load_model(path, device="cpu"):
         model = GPT(GPTConfig(**checkpoint["model_args"]))
         model.load_state_dict(checkpoint.pop("model"))
     except (TypeError, ValueError, RuntimeError) as error:
-        die(f"{path} holds another model than this version of model.py builds: {str(error).splitlines()[0]}")
+        die(f"{path} holds another model than this version of model.py builds: {str(error).splitlines()[:2][-1].strip()}")
     return model.to(device).eval(), checkpoint
 
 

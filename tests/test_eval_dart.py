@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import json
 import math
+import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ import eval_dart as dart
 from conftest import one_line_error, random_dna, run, write_genome
 from data import Genome, decode, encode, reverse_complement
 from model import GPT, GPTConfig, Markov, base_nll
-from runtime import save_checkpoint
+from runtime import load_model, save_checkpoint
+from tests.test_prepare import server  # a fixture: a web server with faults
 
 COMPLEMENT = dict(zip("ACGTN", "TGCAN"))
 
@@ -140,6 +143,19 @@ def test_controls_keep_what_they_must(world):
         assert (np.bincount(seq[:-1] * 4 + seq[1:], minlength=16) == np.bincount(ctrl[:-1] * 4 + ctrl[1:], minlength=16)).all()
 
 
+def test_what_the_official_fasta_masks_is_counted(tmp_path, monkeypatch):
+    """A window counts if it reaches a base (1-based 2001 to 3000, of which 2501 to 2700 are N here too) by one at least."""
+    letters = random_dna(np.random.default_rng(0), 4000)
+    genome = Genome(write_genome(tmp_path, {"test": {"chr5": letters[:2500] + "N" * 200 + letters[2700:], "chr14": letters}}))
+    monkeypatch.setattr(dart, "MASKED", [("chr5", 2001, 2510), ("chr5", 2691, 3000)])
+    count = lambda chrom, start: dart.unmasked(genome, np.rec.array([(chrom, start, start + 350)], [("chrom", object), ("start", int), ("end", int)]))
+    assert [count("chr5", a) for a in (1650, 1651, 2499, 2500, 2999, 3000)] == [0, 1, 1, 1, 1, 0]
+    monkeypatch.setattr(dart, "MASKED", [("chr5", 2501, 2700)])
+    assert count("chr5", 2400) == 0 and count("chr14", 2400) == 0
+    monkeypatch.undo()
+    assert all(0 < a < b for _, a, b in dart.MASKED) and sum(b - a + 1 for c, a, b in dart.MASKED if c == "chrY") == 2_771_479 + 329_513
+
+
 def test_choose_takes_the_chromosomes_of_each_part(world, capsys):
     folder, *_ = world
     elements, genome = dart.read_bed(folder / "genome" / "ccre.bed"), Genome(folder / "genome")
@@ -235,6 +251,17 @@ def test_metrics_against_their_definitions():
 def test_the_probe_has_the_official_size():
     assert [sum(p.numel() for p in dart.CNN(C).parameters()) for C in (128, 256, 768)] == [20_642, 24_738, 41_122]
     assert dart.CNN(4)(torch.zeros(3, 350, 4)).shape == (3, 2)
+    assert sum(p.numel() for p in dart.AbInitio().parameters()) == 67_840 and dart.AbInitio()(torch.zeros(3, 350, 4)).shape == (3, 2)
+
+
+def test_the_ab_initio_network_finds_a_motif():
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(0, 4, (240, 2, 40)).astype(np.uint8)
+    for row, at in zip(pairs[:, 0], rng.integers(0, 28, 240)):
+        row[at:at + 12] = encode("TTGACGTCATAA")
+    folds = [np.split(np.arange(240), (160, 200))]
+    margin = dart.train_probe(lambda bases: dart.states(None, bases), pairs, folds, lambda C: dart.AbInitio(C, 40), 1e-3, epochs=12, batch=16)
+    assert dart.probe_metrics(margin[200:])["paired"] > 0.9
 
 
 @pytest.mark.parametrize("memory", (4.0, 0.0))
@@ -273,33 +300,77 @@ def test_states_are_those_at_each_base(world):
     assert (dart.states(None, bases).argmax(2).numpy() == bases).all()
 
 
+def test_states_of_a_layer_and_pooled(world):
+    model, bases = world[2], np.random.default_rng(0).integers(0, 4, (2, 350)).astype(np.uint8)
+    last, first = dart.states(model, bases), dart.states(model, bases, layer=0)
+    assert torch.equal(last, dart.states(model, bases, layer=1)) and not torch.allclose(last, first, atol=0.1)
+    pairs_of_bases = bases[:, :-1] * 4 + bases[:, 1:]
+    a, b = (np.argwhere(pairs_of_bases[0] == 7)[i, 0] + 1 for i in (0, 5))
+    assert torch.allclose(first[0, a], first[0, b], atol=1e-5)  # before any block a state knows the k-mer and no more
+    assert not torch.allclose(last[0, a], last[0, b], atol=0.1)
+    assert torch.equal(dart.states(model, bases, pool="mean"), last.mean(1))
+
+
+def test_a_pooled_probe_sees_composition_and_the_shuffle_keeps_it(world):
+    """Pairs with the same bases in another order are all ties; where one has more of a base, a linear probe says so."""
+    genome, rng = Genome(world[0] / "genome"), np.random.default_rng(0)
+    pairs, _ = dart.make_pairs(genome, dart.read_bed(world[0] / "genome" / "ccre.bed"))
+    pairs = pairs[(np.sort(pairs[:, 0]) == np.sort(pairs[:, 1])).all(1)]  # those without N
+    folds = [np.split(np.arange(len(pairs)), (len(pairs) // 2, len(pairs) * 3 // 4))]
+    embed = lambda bases: dart.states(None, bases, pool="mean")
+    margin = dart.train_probe(embed, pairs, folds, dart.linear, epochs=5, batch=8)[folds[0][2]]
+    tied = dart.probe_metrics(margin, 1e-4)
+    assert (tied["paired"], tied["ties"]) == (0, len(margin)) and len(margin) > 10
+    richer = pairs.copy()
+    richer[:, 0] = np.where(rng.random(richer[:, 0].shape) < 0.1, 2, richer[:, 0])
+    margin = dart.train_probe(embed, richer, folds, dart.linear, epochs=20, batch=8)[folds[0][2]]
+    assert dart.probe_metrics(margin, 1e-4)["paired"] == 1
+
+
 # ---- the script
 
 def test_the_script_end_to_end(world, tmp_path):
     folder, chroms, model = world
-    done = run("eval_dart.py", "--ckpt", folder / "ckpt.pt", "--json", tmp_path / "r.json", "--write-pairs", tmp_path / "p.tsv",
+    done = run("eval_dart.py", "--ckpt", folder / "ckpt.pt", "--json", tmp_path / "r.json",
                "--device=cpu", "--dtype=float32", "--max_pairs=20", "--probe_epochs=2", "--markov_order=3")
     assert done.returncode == 0, done.stderr
     assert "20 of 32 on test chromosomes here (chr5, chr22)" in done.stdout and "pretraining saw chr5 of" in done.stdout
     assert "HyenaDNA" in done.stdout and "not the published list" in done.stdout and "cross-validated" in done.stdout
     elements = dart.read_bed(folder / "genome" / "ccre.bed")
     tested = dart.spaced(np.flatnonzero([c in ("chr5", "chr22") for c in elements.chrom]), 20)
-    rows = [line.split("\t") for line in (tmp_path / "p.tsv").read_text().splitlines()[1:]]
-    assert len(rows) == 20
-    for e, (chrom, begin, start, end, flip, *pair) in zip(elements[tested], rows):
-        assert (chrom, int(start), int(end), flip) == (e.chrom, e.start, e.end, str(e.flip))
-        assert int(begin) == e.start - (350 - (e.end - e.start)) // 2
-        assert pair == slow_pair(chroms[chrom], chrom, int(e.start), int(e.end), e.flip)
+    pairs, _ = dart.make_pairs(Genome(folder / "genome"), elements[tested])
+    assert [[decode(x) for x in pair] for pair in pairs] == [slow_pair(chroms[e.chrom], e.chrom, int(e.start), int(e.end), e.flip) for e in elements[tested]]
+    row = next(line.split() for line in done.stdout.splitlines() if line.startswith("HyenaDNA large-1m "))
+    assert row[2:] == "0.891 - - 0.847 0.935 -".split()  # as in the paper's Table 3
+    assert run("figures/dart.py", tmp_path / "r.json", tmp_path / "r.png").returncode == 0 and (tmp_path / "r.png").stat().st_size > 10_000
     results = json.loads((tmp_path / "r.json").read_text())
     models = results["models"]
-    assert list(models) == ["uniform", "bigram", *(k for k in models if k.startswith("Markov order ")), "this model", "one-hot", "untrained"]
-    pairs = np.array([[encode(s) for s in row[5:]] for row in rows])
+    assert list(models) == ["uniform", "bigram", *(k for k in models if k.startswith("Markov order ")), "this model", "one-hot", "untrained", "ab initio CNN"]
     nats = [-np.diff(dart.score(model, x))[:, 0] for x in (pairs, reverse_complement(pairs))]
     zero = models["this model"]["zero_shot"]
     assert zero["accuracy"] == (nats[0] > 1e-3).mean() and zero["both_strands"]["accuracy"] == (sum(nats) > 2e-3).mean()
     assert sum(c["pairs"] for c in zero["by_class"].values()) == 20 and set(zero["by_class"]) == {"PLS", "dELS"}
     assert models["uniform"]["zero_shot"]["ties"] == 20 and models["uniform"]["zero_shot"]["accuracy"] == 0
-    assert all(models[k]["probe"]["pairs"] == 20 for k in ("one-hot", "bigram", "untrained", "this model"))
+    assert all(models[k]["probe"]["pairs"] == 20 for k in ("one-hot", "bigram", "untrained", "this model", "ab initio CNN"))
+
+
+def test_the_script_names_its_deviations(world, tmp_path):
+    """bfloat16's flips are those of the scores themselves; an inner layer and a pooled probe say so, and shuffled pairs tie in them."""
+    folder, _, model = world
+    done = run("eval_dart.py", "--ckpt", folder / "ckpt.pt", "--json", tmp_path / "r.json", "--device=cpu", "--dtype=bfloat16",
+               "--probe_epochs=1", "--markov_order=1", "--layer=0", "--pool=mean")
+    assert done.returncode == 0, done.stderr
+    assert "after 0 of 1 blocks (official: the last)" in done.stdout and "the probe is linear" in done.stdout
+    genome, elements = Genome(folder / "genome"), dart.read_bed(folder / "genome" / "ccre.bed")
+    pairs, _ = dart.make_pairs(genome, elements[dart.choose(elements, genome, "test")["test"]])
+    exact = -np.diff(dart.score(model, pairs))[:, 0]
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = -np.diff(dart.score(model, pairs, 8))[:, 0]
+    flips = ((exact > dart.TIE) != (rough > dart.TIE)).sum()
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert f"bfloat16 changes the verdict on {flips} of 32 pairs" in done.stdout and abs(exact - rough).max() > 0.01
+    assert results["models"]["this model"]["zero_shot"]["accuracy"] == (rough > dart.TIE).mean()
+    assert results["models"]["bigram"]["probe"]["paired"] < 0.5  # but for pairs with N
 
 
 def test_a_user_sees_one_line(world, tmp_path):
@@ -308,9 +379,49 @@ def test_a_user_sees_one_line(world, tmp_path):
     one_line_error(run("eval_dart.py", f"--ckpt={folder / 'ckpt.pt'}", f"--ccre={tmp_path / 'a.bed'}", f"--json={tmp_path / 'r.json'}"), "line 2")
     assert not (tmp_path / "r.json").exists()
     one_line_error(run("eval_dart.py", f"--ckpt={folder / 'ckpt.pt'}", "--ccre=missing.bed"), "missing.bed")
+
+
+def test_a_checkpoint_of_another_vocabulary(world, tmp_path, capsys):
+    held = torch.load(world[0] / "ckpt.pt", weights_only=True)
+    held["model"]["wte.0.weight"] = torch.zeros(6, 16)
+    save_checkpoint(tmp_path / "six.pt", held)
+    save_checkpoint(tmp_path / "nanogpt.pt", {"model": {}, "model_args": {"vocab_size": 50304}, "iter_num": 3})
+    for name, said in (("six", r"another model .* wte.0.weight.*\[6, 16\]"), ("nanogpt", "checkpoint of something else: it has no config")):
+        with pytest.raises(SystemExit, match=said) as error:
+            load_model(tmp_path / f"{name}.pt")
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("words, said", ((("--layer=2",), "layer is 0 to 1"), (("--pool=max",), "pool is mean"), (("--split=dev",), "train, val or test"),
+                                         (("--only=zeroshot",), "zero_shot or probe"), (("--json=no/such/r.json",), "no such folder"),
+                                         (("--split=val", "--ccre=chr5.bed"), "no element on"), (("--ccre=chr5.bed",), "three chromosomes"),
+                                         (("--ckpt=short.pt",), "context of 350")))
+def test_settings_that_cannot_be(world, tmp_path, monkeypatch, words, said):
+    (tmp_path / "chr5.bed").write_text("chr5\t1000\t1300\n")
     short = GPT(GPTConfig(block_size=350, n_layer=1, n_head=1, n_embd=16, kmer=2))
     save_checkpoint(tmp_path / "short.pt", {"model": short.state_dict(), "model_args": dataclasses.asdict(short.config), "config": {}, "data": {}, "step": 0})
-    one_line_error(run("eval_dart.py", f"--ckpt={tmp_path / 'short.pt'}"), "context of 350")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["eval_dart.py", f"--ckpt={world[0] / 'ckpt.pt'}", "--device=cpu", *words])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # which the script sets
+    with pytest.raises(SystemExit, match=said) as error:
+        runpy.run_path(dart.__file__, run_name="__main__")
+    assert str(error.value).startswith("error: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("portal, sent, said", ((b'{"md5sum": "%s"}', b"half of", "came with md5"), (b"<html>", b"", "no answer from encodeproject.org"),
+                                                (b"{}", b"", "no answer from encodeproject.org"), (None, b"", "no answer from encodeproject.org")))
+def test_the_elements_are_downloaded_whole_or_not_at_all(server, tmp_path, monkeypatch, portal, sent, said):
+    whole, path = gzip.compress(b"chr5\t100\t300\n"), "/@@download/ENCFF420VPZ.bed.gz"
+    monkeypatch.setattr(dart, "PORTAL", server.url + "/")
+    monkeypatch.setattr(dart, "__file__", str(tmp_path / "eval_dart.py"))
+    if portal:
+        server.files["/?format=json"] = portal.replace(b"%s", hashlib.md5(whole).hexdigest().encode())
+    server.files[path] = whole[:len(whole) // 2] if sent else whole
+    with pytest.raises(SystemExit, match=said) as error:
+        dart.find_ccre(tmp_path)
+    assert "\n" not in str(error.value) and not list(tmp_path.rglob("*.bed.gz"))
+    server.files.update({"/?format=json": b'{"md5sum": "%s"}' % hashlib.md5(whole).hexdigest().encode(), path: whole})
+    assert len(dart.read_bed(dart.find_ccre(tmp_path))) == 1
 
 
 @pytest.mark.parametrize("text, said", (
@@ -333,7 +444,7 @@ def test_gzip_is_read_and_a_truncated_one_refused(tmp_path):
 
 
 @pytest.mark.parametrize("row, said", (("5\t100\t300\n", "without chr"), ("chrQ\t100\t300\n", "no element"), ("chr1\t100\t300\n", "test chromosomes"),
-                                       ("chr5\t8900\t9100\n", "beyond the end")))
+                                       ("chr5\t8900\t9100\n", "beyond the end"), ("chr5\t88900\t89100\n", "genome's assembly")))
 def test_beds_of_another_genome(world, tmp_path, row, said):
     (tmp_path / "a.bed").write_text(row)
     with pytest.raises(SystemExit, match=said):

@@ -1,9 +1,12 @@
 """What only a GPU can show. Not in the default run: python -m pytest -m gpu"""
 import os
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
+import eval_dart as dart
 from model import GPT, N, GPTConfig
 from sample import generate
 from tests.conftest import ROOT
@@ -45,3 +48,18 @@ def test_cached_sampling_on_the_gpu_is_the_cpus():
     cpu = torch.stack(list(generate(model, start, 100, temperature=0)), 1)
     gpu = torch.stack(list(generate(model.cuda(), start.cuda(), 100, temperature=0)), 1).cpu()
     assert (cpu == gpu).float().mean() > 0.95  # a tie broken otherwise changes what follows
+
+
+def test_task_1_on_the_gpu():
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(block_size=352, n_layer=1, n_head=1, n_embd=32, kmer=3)).eval()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    pairs = np.random.default_rng(0).integers(0, 4, (24, 2, 350)).astype(np.uint8)
+    cpu = dart.score(model, pairs)
+    assert dart.score(model.cuda(), pairs, device="cuda") == pytest.approx(cpu, abs=0.01)
+    folds = [np.split(np.arange(24), (12, 18))]
+    for scored, pool, make in ((model, "", dart.CNN), (None, "", dart.AbInitio), (model, "mean", dart.linear)):
+        embed = partial(dart.states, scored, device="cuda", pool=pool)
+        margin = dart.train_probe(embed, pairs, folds, make, epochs=1, batch=8, device="cuda")
+        assert np.isfinite(margin[18:]).all()

@@ -258,3 +258,9 @@ def test_without_a_compiler_compile_steps_aside(genome_folder, tmp_path):
     bare = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
     out = train(genome_folder, tmp_path / "out", "--compile=True", "--max_iters=1", "--markov_order=0", env=bare)
     assert out.returncode == 0 and "no C++ compiler" in out.stdout, out.stderr
+
+
+def test_a_short_soak():
+    """Six deaths of a run, by all means; tests/soak.py says what is compared afterwards."""
+    out = run("-m", "tests.soak", "6")
+    assert out.returncode == 0 and "6 deaths" in out.stdout, out.stderr

@@ -77,7 +77,7 @@ class Block(nn.Module):
 class GPT(nn.Module):
     def __init__(self, config):
         super().__init__()
-        if config.n_embd % (2 * config.n_head):
+        if config.n_head < 1 or config.n_embd % (2 * config.n_head):
             raise ValueError(f"n_embd = {config.n_embd} must be an even multiple of n_head = {config.n_head}")
         self.config = config
         self.wte = nn.ModuleList(nn.Embedding(5 ** k, config.n_embd) for k in range(1, config.kmer + 1))

@@ -87,7 +87,7 @@ def load_model(path, device="cpu"):
     try:
         model = GPT(GPTConfig(**checkpoint["model_args"]))
         model.load_state_dict(checkpoint.pop("model"))
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError) as error:
         die(f"{path} holds another model than this version of model.py builds: {str(error).splitlines()[:2][-1].strip()}")
     return model.to(device).eval(), checkpoint
 
@@ -118,13 +118,13 @@ def peak_memory(device):
 COLUMNS = "step tokens loss bits lr grad_norm tokens_per_second mfu seconds spikes val_bits_all val_bits_repeats val_bits_unique".split()
 
 
-def open_log(path, start):
-    """A function that adds a row, a dict, to log.csv; the rows that a resumed run will write again are dropped first."""
+def open_log(path, start, evaluated):
+    """A function that adds a row, a dict, to log.csv; the rows that a run resumed at step `start` will write again are dropped first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = []
     if start and path.exists():
         with open(path, newline="") as file:
-            kept = [row for row in csv.DictReader(file) if (row["step"] or "x").isdigit() and int(row["step"]) <= start]
+            kept = [row for row in csv.DictReader(file) if (row["step"] or "x").isdigit() and int(row["step"]) <= (evaluated if row["val_bits_all"] else start)]
     temporary = Path(f"{path}.tmp")
     file = open(temporary, "w", newline="")
     writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")

@@ -174,7 +174,7 @@ def main():
             model.load_state_dict(held.pop("model"))
         except RuntimeError:
             die(f"{init_from} holds another model: give " + " ".join(f"--{k}={v}" for k, v in held["model_args"].items() if k != "block_size"))
-    log = open_log(folder / "log.csv", start) if rank == 0 else lambda row: None
+    log = open_log(folder / "log.csv", start, evaluated) if rank == 0 else lambda row: None
     data_info = dict(dataset=dataset, fingerprint=genome.fingerprint, source=genome.meta.get("source"),
                      **{s: [c["name"] for c in genome.meta["splits"][s]["chroms"]] for s in ("train", "val", "test")})
 

@@ -46,6 +46,11 @@ def reverse_complement(bases):
     return _COMPLEMENT[bases][..., ::-1]
 
 
+def _edges(chrom):
+    """Where a chromosome's stretches start and end, in turn, one list."""
+    return [0, *(e for gap in chrom["gaps"] for e in gap), chrom["length"]]
+
+
 class Genome:
     """A prepared genome, opened for reading; nothing is loaded until it is touched.
 
@@ -61,10 +66,17 @@ class Genome:
                 die(f"{folder}: format {self.meta['format']}, this code reads {FORMAT}: prepare it again")
             self.chroms = {c["name"]: dict(c, split=split) for split in SPLITS for c in self.meta["splits"][split]["chroms"]}
             self._bases = {split: self._map(split) for split in SPLITS}
+            for split in SPLITS:
+                end = 0
+                for c in self.meta["splits"][split]["chroms"]:
+                    edges = _edges(c)
+                    if c["offset"] != end or edges != sorted(edges) or len(edges) % 2:
+                        raise ValueError(f"{c['name']}'s place or gaps")
+                    end += c["length"]
             held = sorted((c["split"], name, c["length"], c["md5"]) for name, c in self.chroms.items())
         except FileNotFoundError as error:
             die(f"{folder} is not a prepared genome ({Path(error.filename).name} is missing): run python prepare_hg38.py")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             die(f"{folder}/meta.json is damaged ({type(error).__name__}: {error}): prepare the genome again")
         self.fingerprint = hashlib.md5(json.dumps(held).encode()).hexdigest()
 
@@ -93,7 +105,7 @@ class Genome:
         """What lies between gaps: (S, 2) int64 [start, end) positions in the split's .bin."""
         rows = []
         for c in self.meta["splits"][split]["chroms"]:
-            edges = [0, *(e for gap in c["gaps"] for e in gap), c["length"]]
+            edges = _edges(c)
             rows += [(c["offset"] + a, c["offset"] + b) for a, b in zip(edges[::2], edges[1::2]) if b > a]
         return np.array(rows, np.int64).reshape(-1, 2)
 

@@ -1,0 +1,134 @@
+"""Damaged files of every kind that a script reads: the outcome is a right result or our own one-line error.
+
+  python -m pytest tests/test_fuzz.py --hypothesis-profile=long        (20,000 damaged files of each kind instead of 100)
+"""
+import gzip
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+import prepare_hg38
+from config import read_command_line, read_config
+from data import Genome
+from eval_dart import read_bed
+from model import GPT, GPTConfig
+from runtime import load_model
+from tests.conftest import write_genome
+
+settings.register_profile("default", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+settings.register_profile("quick", settings.get_profile("default"), max_examples=100)
+settings.register_profile("long", settings.get_profile("default"), derandomize=False, max_examples=20_000)
+if settings.get_current_profile_name() != "long":
+    settings.load_profile("quick")
+DEFAULTS = {"max_iters": 10, "learning_rate": 0.02, "dataset": "hg38", "compile": "auto", "full": False}
+
+TINY = GPTConfig(block_size=8, n_layer=1, n_head=1, n_embd=8, kmer=2, conv=2)
+CHECKPOINT = {"model": GPT(TINY).state_dict(), "model_args": vars(TINY), "config": {"dataset": "hg38"}, "data": {}, "step": 1, "optimizers": []}
+BED = "chr1\t100\t300\tEH38D1\tEH38E1\tPLS\nchr2\t5\t9\n# a comment\nchrX\t1000\t1350\ta\tb\tc\td\te\tf\tdELS,CTCF-bound\n"
+FASTA = ">chr1 a comment\nACGTNNNNacgtn\nACGTTGCA\n>chr21\nGATTACA\n\n>chr2\r\nNNNN\r\n"
+CONFIG = '"""a run"""\nmax_iters = 2 * 10**3  # steps\nlearning_rate = -0.5e-1\ndataset = "toy"\ncompile = True\n'
+
+
+def damages(content):
+    """Bytes like `content`, with up to four cuts, insertions and exchanges."""
+    at = st.integers(0, len(content))
+    change = st.tuples(at, at, st.one_of(st.binary(max_size=8), st.sampled_from([b"", b"\n", b"\t", b">", b"N", b"0", b"-1", b"{", b"1e999", b"null", b"\xff\xfe"])))
+
+    def apply(changes):
+        out = bytearray(content)
+        for a, length, piece in changes:
+            a = min(a, len(out))
+            out[a:a + length % 40] = piece
+        return bytes(out)
+    return st.lists(change, max_size=4).map(apply)
+
+
+def survives(read):
+    """read() ends well, or in one line of ours: -> its result, or None."""
+    try:
+        return read()
+    except SystemExit as end:
+        assert isinstance(end.code, str) and end.code.startswith("error: ") and "\n" not in end.code, end.code
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@pytest.fixture(scope="module")
+def saved(folder):
+    torch.save(CHECKPOINT, folder / "whole.pt")
+    return (folder / "whole.pt").read_bytes()
+
+
+@given(damages(CONFIG.encode()))
+def test_config_files(folder, content):
+    (folder / "run.py").write_bytes(content)
+    found = survives(lambda: read_config(folder / "run.py", DEFAULTS))
+    assert found is None or set(found) <= set(DEFAULTS)
+
+
+@given(st.lists(st.one_of(st.sampled_from(["--max_iters=5", "--compile", "--full", "--dataset", "toy", "--learning_rate=1e-3", "a.py"]), st.text(max_size=12),
+                          st.text(max_size=12).map("--max_iters={}".format), st.text(max_size=12).map("--{}=1".format)), max_size=4))
+def test_command_lines(words):
+    found = survives(lambda: read_command_line(words, DEFAULTS))
+    assert found is None or set(found[1]) <= set(DEFAULTS)
+
+
+@given(damages(BED.encode()), st.booleans(), st.booleans())
+def test_beds(folder, content, zipped, then_cut):
+    path = folder / ("a.bed.gz" if zipped else "a.bed")
+    content = gzip.compress(content, 1) if zipped else content
+    path.write_bytes(content[:-5] if then_cut else content)
+    rows = survives(lambda: read_bed(path))
+    assert rows is None or ((rows.end > rows.start) & (rows.end <= rows.start + 350)).all()
+
+
+@given(data=st.data())
+def test_gzipped_beds_damaged_inside(folder, data):
+    (folder / "b.bed.gz").write_bytes(data.draw(damages(gzip.compress(BED.encode() * 20, 6))))
+    survives(lambda: read_bed(folder / "b.bed.gz"))
+
+
+@given(data=st.data())
+def test_meta_json(folder, data):
+    if not (folder / "genome").exists():
+        write_genome(folder / "genome", {"train": {"chr1": "ACGT" * 20 + "N" * 60 + "ACGT"}, "val": {"chr2": "GATTACA"}})
+        (folder / "genome" / "kept").write_bytes((folder / "genome" / "meta.json").read_bytes())
+    (folder / "genome" / "meta.json").write_bytes(data.draw(damages((folder / "genome" / "kept").read_bytes())))
+
+    def read():
+        genome = Genome(folder / "genome")
+        return [genome.stretches(split) for split in ("train", "val", "test")]
+    stretches = survives(read)
+    assert stretches is None or all((a <= b).all() for a, b in (s.T for s in stretches))
+
+
+@given(data=st.data())
+def test_checkpoints(folder, saved, data):
+    """A checkpoint that still loads is the whole one, or says the same."""
+    (folder / "a.pt").write_bytes(data.draw(damages(saved)))
+    loaded = survives(lambda: load_model(folder / "a.pt"))
+    if loaded:
+        for name, weights in loaded[0].state_dict().items():
+            assert torch.equal(weights, CHECKPOINT["model"][name])
+
+
+@given(st.dictionaries(st.sampled_from(["block_size", "n_layer", "n_head", "n_embd", "kmer", "conv", "dropout", "more"]),
+                       st.one_of(st.none(), st.integers(-2, 9), st.floats(), st.text(max_size=3), st.lists(st.integers(), max_size=2)), max_size=3))
+def test_checkpoints_of_strange_models(folder, strange):
+    torch.save(dict(CHECKPOINT, model_args=dict(CHECKPOINT["model_args"], **strange)), folder / "s.pt")
+    survives(lambda: load_model(folder / "s.pt"))
+
+
+@given(damages(FASTA.encode()), st.booleans())
+def test_fastas(folder, content, zipped):
+    path, out = folder / ("a.fa.gz" if zipped else "a.fa"), folder / "prepared"
+    path.write_bytes(gzip.compress(content, 1) if zipped else content)
+    settings = {key: getattr(prepare_hg38, key) for key in ("chroms", "assembly", "url", "keep_fasta")}
+    done = survives(lambda: (prepare_hg38.prepare(**settings, fasta=str(path), out=str(out), val_chroms="chr21", test_chroms="chr2", delay=0), 1))
+    if done:
+        letters = content.replace(b"\r", b"").split(b">chr1 a comment\n")
+        assert sum(len(Genome(out).bases(split)) for split in ("train", "val", "test")) > 0 and len(letters)

@@ -26,6 +26,8 @@ def _one_line(kind, error, trace):
         print("interrupted", file=sys.stderr)
     elif issubclass(kind, BrokenPipeError):
         print("stopped: nobody reads the output any more", file=sys.stderr)
+    elif issubclass(kind, MemoryError) or kind.__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):  # Python's, a GPU's, torch's on a CPU
+        print("error: out of memory: halve batch_size, which costs speed alone; if it is 1, lower block_size or the size of the model", file=sys.stderr)
     elif issubclass(kind, OSError) and error.errno is not None:
         print(f"error: {error.strerror}" + (f": {error.filename}" if error.filename else ""), file=sys.stderr)
     else:

@@ -177,6 +177,12 @@ def test_a_full_disk_costs_nothing_that_was_saved(whole, genome_folder, tmp_path
     assert load(tmp_path / "ckpt.pt")["step"] == 6 and not list(tmp_path.glob("*.tmp"))
 
 
+def test_out_of_memory(genome_folder, tmp_path):
+    """3 GB of address space hold torch, but not a micro-batch of 8 million bases."""
+    out = train(genome_folder, tmp_path, "--batch_tokens=2**23", "--batch_size=2**17", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (3 * 2**30, 3 * 2**30)))
+    one_line_error(out, "out of memory", "batch_size")
+
+
 def test_where_nothing_can_be_written(genome_folder, tmp_path):
     (tmp_path / "file").write_text("")
     one_line_error(train(genome_folder, tmp_path / "file" / "out"), "file")

@@ -198,9 +198,9 @@ def main():
     # ---- the loop
     loader = ThreadPoolExecutor(1)  # reads the next step's windows while this one is computed
     coming = loader.submit(load, start) if start < max_iters else None
-    mark, mark_step, skipped, since = time.time(), start, 0, []
-    for step in range(start, max_iters + 1):
-        if step and (step % eval_interval == 0 or step == max_iters) and evaluated != step:
+    end, mark, mark_step, skipped, since = max(start, max_iters), time.time(), start, 0, []
+    for step in range(start, end + 1):
+        if step and (step % eval_interval == 0 or step == end) and evaluated != step:
             seconds += time.time() - mark
             model.eval()
             found = evaluate(model, val_windows, micro, dev, autocast, rank, world, stop)
@@ -217,7 +217,7 @@ def main():
                 log(dict(step=step, tokens=step * bases_per_step, seconds=seconds, **{f"val_bits_{k}": v for k, v in val.items()}))
                 for path in (best, last) if improved else (last,):  # the best first: a run cut off between the two finds it again
                     save_checkpoint(path, checkpoint(step))
-        if step == max_iters:
+        if step == end:
             break
 
         batch, weight_sum = coming.result()
@@ -282,7 +282,7 @@ def main():
                 + f" | mfu {mfu:.1%}" * math.isfinite(mfu) + f" | {skipped} skipped" * bool(skipped) + f" | SPIKE at {spikes}" * bool(spikes) + f" | {left} left", flush=True)
     loader.shutdown()
     seconds += time.time() - mark
-    if evaluated < max_iters:  # told to stop
+    if evaluated < end:  # told to stop
         if rank == 0 and step > start:
             save_checkpoint(last, checkpoint(step))
         say(f"stopped after step {step}" + f", which {last} holds: the same command goes on from there" * (step > 0), flush=True)
@@ -307,7 +307,7 @@ def main():
     say(f"\n{'validation, bits per base':27}{'all':>8}{'repeats':>9}{'unique':>8}")
     for name, row in table.items():
         say(f"{name + ' (best order)' * name.startswith('Markov'):27}{row['all']:8.4f}{row['repeats']:9.4f}{row['unique']:8.4f}")
-    tokens = max(start, max_iters) * bases_per_step
+    tokens = end * bases_per_step
     speed = tokens / max(seconds, 1e-9)
     summary = dict(val_bits_all=round(val["all"], 5), val_bits_repeats=round(val["repeats"], 5), val_bits_unique=round(val["unique"], 5), tokens=tokens,
                    seconds=round(seconds, 1), tokens_per_second=round(speed), mfu=round(speed * flops_per_base / (peak * world), 4),

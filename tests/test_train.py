@@ -4,6 +4,7 @@ import fcntl
 import math
 import os
 import resource
+import shutil
 import signal
 
 import pytest
@@ -108,6 +109,10 @@ def test_told_to_stop_it_saves_the_step_that_it_has_done(whole, genome_folder, t
     assert process.returncode != 0 and "stopped after step 4" in process.stdout, process.stderr
     if not processes:
         assert process.returncode == 128 + number and not process.stderr
+    if not processes:
+        shutil.copytree(stopped, tmp_path / "fewer")
+        fewer = train(genome_folder, tmp_path / "fewer", *words, "--init_from=resume", "--max_iters=3")
+        assert fewer.returncode == 0 and load(tmp_path / "fewer" / "ckpt.pt")["step"] == 4, fewer.stderr
     assert train(genome_folder, stopped, *words, torchrun=processes).returncode == 0
     same_run(uncut, stopped)
 

@@ -11,10 +11,15 @@ os.environ["OMP_NUM_THREADS"] = "1"  # for this process and for the scripts that
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 import data
 
 torch.set_num_threads(1)
+settings.register_profile("quick", deadline=None, derandomize=True, database=None, max_examples=100, suppress_health_check=list(HealthCheck))
+settings.register_profile("long", settings.get_profile("quick"), derandomize=False, max_examples=20_000)
+if settings.get_current_profile_name() != "long":  # asked for by --hypothesis-profile
+    settings.load_profile("quick")
 ROOT = Path(__file__).parent.parent
 
 

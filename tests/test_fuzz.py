@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 import prepare_hg38
 from config import read_command_line, read_config
@@ -16,11 +16,6 @@ from model import GPT, GPTConfig
 from runtime import load_model
 from tests.conftest import write_genome
 
-settings.register_profile("default", deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-settings.register_profile("quick", settings.get_profile("default"), max_examples=100)
-settings.register_profile("long", settings.get_profile("default"), derandomize=False, max_examples=20_000)
-if settings.get_current_profile_name() != "long":
-    settings.load_profile("quick")
 DEFAULTS = {"max_iters": 10, "learning_rate": 0.02, "dataset": "hg38", "compile": "auto", "full": False}
 
 TINY = GPTConfig(block_size=8, n_layer=1, n_head=1, n_embd=8, kmer=2, conv=2)

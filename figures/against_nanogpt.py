@@ -25,6 +25,6 @@ for column, (ax, title) in enumerate(zip(axes, ("all bases", "after eight bases 
         ax.axhline(report["markov"][order][column - 1], color="0.6", lw=0.9, ls=style, label=f"Markov {order}" + " (best order)" * (order == best))
     ax.set(xscale="log", xlabel="million bases seen", title=title)
 axes[0].set(ylabel="bits per base")
-axes[0].legend(fontsize=8)
+axes[0].legend(fontsize=8, loc="center right", bbox_to_anchor=(1, 0.62))
 figure.savefig(target, dpi=110)
 print(f"wrote {target}")

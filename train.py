@@ -39,7 +39,7 @@ n_layer = 12            # blocks
 n_head = 6              # heads; n_embd / n_head = 128 suits GPUs
 n_embd = 768            # width
 kmer = 6                # the last 1 ... kmer bases are embedded at the input; 1 is the base alone
-conv = 8                # the convolutions before attention and MLP see so many bases, at least 2
+conv = 8                # bases that the convolutions before attention and MLP see; 1 is none
 dropout = 0.0           # more than a few passes over the data may want some
 # ---- the batch
 batch_tokens = 2**20    # bases in a step, over all processes and micro-batches
@@ -74,7 +74,7 @@ def main():
     for key in ("batch_size", "batch_tokens", "block_size", "n_layer", "n_head", "n_embd", "kmer", "conv", "max_iters", "log_interval", "eval_interval", "eval_tokens"):
         if config[key] < 1:
             die(f"{key} = {config[key]}: give at least 1")
-    for key, low, high in (("kmer", 1, 9), ("conv", 2, 64), ("markov_order", 0, 13), ("rc", 0, 1), ("warmup", 0, 1), ("cooldown", 0, 1), ("dropout", 0, 0.9), ("seed", 0, 2**32),
+    for key, low, high in (("kmer", 1, 9), ("conv", 1, 64), ("markov_order", 0, 13), ("rc", 0, 1), ("warmup", 0, 1), ("cooldown", 0, 1), ("dropout", 0, 0.9), ("seed", 0, 2**32),
                            ("repeat_weight", 0, 1e6), ("grad_clip", 0, math.inf), ("learning_rate", 0, math.inf), ("batch_tokens", 1, 2**30)):
         if not low <= config[key] <= high:
             die(f"{key} = {config[key]}: give {low} to {high}")

@@ -56,7 +56,7 @@ setting("repeats weigh 0.5", repeat_weight=0.5)
 setting("repeats weigh 0.1", repeat_weight=0.1)
 
 # what the edits hold on to: lines of model.py
-ROTATED = "q, k = rotate(norm(q), cos, sin).type_as(v), rotate(norm(k), cos, sin).type_as(v)\n"
+ROTATED = "        q, k = rotate(norm(qk), cos, sin).type_as(v).chunk(2, 1)\n"
 CALL = "is_causal=T > 1)"
 BLOCKS = "x = block(x, cos, sin, cache[\"kv\"][i], cache[\"past\"][i], pos) if cache else block(x, cos, sin)"
 MLP_IN, MLP_OUT = "self.mlp_in = nn.Linear(D, 4 * D, bias=False)", "self.mlp_out = nn.Linear(4 * D, D, bias=False)"
@@ -77,8 +77,8 @@ def new(text, where="self.qkv = nn.Linear"):
 NOT_BEFORE_ATTENTION, NOT_BEFORE_MLP = (BEFORE_ATTENTION, "norm(x) + 0 * self.attn_conv.sum()"), (BEFORE_MLP, "norm(x) + 0 * self.mlp_conv.sum()")
 for width in (2, 4, 16, 32):
     setting(f"convolutions of {width}", conv=width)
-edit("no convolution", NOT_BEFORE_ATTENTION, NOT_BEFORE_MLP)
-edit("no convolution, no k-mers", NOT_BEFORE_ATTENTION, NOT_BEFORE_MLP, kmer=1)
+setting("no convolution", conv=1)
+setting("no convolution, no k-mers", conv=1, kmer=1)
 edit("convolution before attention alone", NOT_BEFORE_MLP)
 edit("convolution before the MLP alone", NOT_BEFORE_ATTENTION)
 edit("convolution inside the MLP too", INIT, new("self.extra = nn.Parameter(torch.zeros(config.conv - 1, 1, 4 * D))"), (MLP, f"self.mlp_out(F.relu(convolve(self.mlp_in({BEFORE_MLP}), self.extra, None)).square())"))

@@ -27,9 +27,9 @@ def test_initial_loss_is_uniform_over_the_four_bases():
     assert torch.allclose(nll[bases < N], torch.tensor(math.log(4))) and (nll[bases == N] == 0).all()
 
 
-@pytest.mark.parametrize("kmer", (1, 4))
-def test_causality_by_gradient(kmer):
-    model = small(kmer=kmer)
+@pytest.mark.parametrize("kmer, conv", ((1, 1), (4, 8)))
+def test_causality_by_gradient(kmer, conv):
+    model = small(kmer=kmer, conv=conv)
     reach = []
     model.blocks[0].register_forward_pre_hook(lambda module, args: reach.append(args[0]))  # the embedded input
     tokens = torch.randint(0, 5, (1, 20))
@@ -41,9 +41,9 @@ def test_causality_by_gradient(kmer):
         assert (size[:t + 1] > 0).all() and (size[t + 1:] == 0).all()
 
 
-@pytest.mark.parametrize("kmer", (1, 4))
-def test_a_later_token_changes_no_earlier_logit(kmer):
-    model, tokens = small(kmer=kmer), torch.randint(0, 5, (1, 20))
+@pytest.mark.parametrize("kmer, conv", ((1, 1), (4, 8)))
+def test_a_later_token_changes_no_earlier_logit(kmer, conv):
+    model, tokens = small(kmer=kmer, conv=conv), torch.randint(0, 5, (1, 20))
     for t in (0, 5, 19):
         changed = tokens.clone()
         changed[0, t] = (changed[0, t] + 1) % 5
@@ -51,10 +51,10 @@ def test_a_later_token_changes_no_earlier_logit(kmer):
         assert (moved[:t] == 0).all() and moved[t] > 0
 
 
-@pytest.mark.parametrize("kmer", (1, 4))
+@pytest.mark.parametrize("kmer, conv", ((1, 1), (4, 8)))
 @pytest.mark.parametrize("prompt", (1, 2, 17))
-def test_cached_equals_full_at_every_position(kmer, prompt):
-    model, tokens = small(kmer=kmer), torch.randint(0, 5, (3, 48))
+def test_cached_equals_full_at_every_position(kmer, conv, prompt):
+    model, tokens = small(kmer=kmer, conv=conv), torch.randint(0, 5, (3, 48))
     with torch.no_grad():
         full = model(tokens)
         cache = model.new_cache(3, torch.float32)

@@ -137,11 +137,13 @@ def train(dev, precision, autocast):
     row("train", f"matmul of {n}, {str(precision)[6:]}, {name}", matmul / 1e12, "Tflop/s", *(("data sheet", sheet / 1e12) if sheet == sheet else ()))
     for shape, block_size, micro in cases:
         size = dict(shape, block_size=block_size)
-        kinds = {"ours, eager": (Ours, False), "ours, compiled": (Ours, True), "nanoGPT, eager": (Theirs, False), "nanoGPT, compiled": (Theirs, True)}
-        kinds = {k: v for k, v in kinds.items() if (nanogpt or v[0] is Ours) and (not v[1] or has_compiler(dev) and not quick) and (v[1] or not gpu)}
+        plain = dict(size, kmer=1, conv=1)
+        kinds = {"ours, eager": (Ours, size, False), "plain block, eager": (Ours, plain, False), "nanoGPT, eager": (Theirs, size, False),
+                 "ours, compiled": (Ours, size, True), "plain block, compiled": (Ours, plain, True), "nanoGPT, compiled": (Theirs, size, True)}
+        kinds = {k: v for k, v in kinds.items() if (nanogpt or v[0] is Ours) and (not v[2] or has_compiler(dev) and not quick) and (v[2] or not gpu)}
         bases = torch.randint(4, (micro, block_size), device=dev)
         runs, made = {}, {}
-        for kind, (make, compiled) in kinds.items():
+        for kind, (make, size, compiled) in kinds.items():
             torch.manual_seed(0)
             with redirect_stdout(None):  # nanoGPT counts its parameters aloud
                 made[kind] = trainer = make(size, dev, precision, compiled)
@@ -163,11 +165,11 @@ def train(dev, precision, autocast):
         speeds = {kind: rate * micro * block_size for kind, rate in in_turns(dev, **runs).items()}
         best = max((k for k in speeds if k.startswith("nanoGPT")), key=speeds.get, default=None)
         for kind, speed in speeds.items():
-            like = kind.replace("ours", "nanoGPT")
-            row("train", f"{kind}, {case}", speed, "bases/s", *((like, speeds[like]) if kind.startswith("ours") and like in speeds else ()))
+            like = f"nanoGPT, {kind.split(', ')[1]}"
+            row("train", f"{kind}, {case}", speed, "bases/s", *((like, speeds[like]) if kind != like and like in speeds else ()))
         fastest = max((k for k in speeds if k.startswith("ours")), key=speeds.get)
-        if best:
-            row("train", f"the faster of ours, {case}", speeds[fastest], "bases/s", f"the faster of nanoGPT's ({best})", speeds[best])
+        for name in ("ours", "plain block") if best else ():
+            row("train", f"{name}, the faster, {case}", max(v for k, v in speeds.items() if k.startswith(name)), "bases/s", f"the faster of nanoGPT's ({best})", speeds[best])
         matrices = sum(p.numel() for p in made[fastest].model.matrices()) + made[fastest].model.lm_head.weight.numel()
         flops = 6 * matrices + 12 * shape["n_layer"] * shape["n_embd"] * block_size
         row("train", f"MFU, {fastest}, {case}", speeds[fastest] * flops / matmul, "of the matmul rate")
@@ -180,11 +182,13 @@ def train(dev, precision, autocast):
 
 def breakdown(trainer, bases, dev, autocast, case, speed):
     """Where the time of one step of one micro-batch goes, and the optimiser's share of a step of 2^20 bases."""
-    parts = {"forward": [], "backward": [], "optimiser": []}
+    parts = {"data to the device": [], "forward": [], "backward": [], "clipping and optimisers": []}
     for _ in range(2 + 3 * rounds):
         marks = [now(dev)]
+        x = bases.byte().cpu().to(dev).long()
+        marks.append(now(dev))
         with autocast:
-            loss = trainer.loss(bases)
+            loss = trainer.loss(x)
         marks.append(now(dev))
         loss.backward()
         marks.append(now(dev))
@@ -195,11 +199,11 @@ def breakdown(trainer, bases, dev, autocast, case, speed):
     took = {part: median(times[2:]) for part, times in parts.items()}
     for part, t in took.items():
         row("train", f"{part}, {case}", t * 1e3, "ms")
-    row("train", f"optimiser of 2^20 bases' step, {case}", took["optimiser"] / (took["optimiser"] + 2 ** 20 / speed), "of the step")
+    row("train", f"optimiser of 2^20 bases' step, {case}", took["clipping and optimisers"] / (took["clipping and optimisers"] + 2 ** 20 / speed), "of the step")
     matrices = [p.detach() for p in trainer.model.matrices()]
     stacks = [torch.stack([p for p in matrices if p.shape == shape]) for shape in sorted({p.shape for p in matrices})]
     newton = 1 / in_turns(dev, newton=lambda: [orthogonalize(s.to(trainer.optimizers[0].dtype)) for s in stacks])["newton"]
-    row("train", f"Newton-Schulz alone of 2^20 bases' step, {case}", newton / (took["optimiser"] + 2 ** 20 / speed), "of the step")
+    row("train", f"Newton-Schulz alone of 2^20 bases' step, {case}", newton / (took["clipping and optimisers"] + 2 ** 20 / speed), "of the step")
 
 
 def loader(dev, speed=None, block_size=1024):

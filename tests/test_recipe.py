@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from data import encode
+from tests import scaling
 from tests.ablate import ROOT, VARIANTS, edited_copy
 from tests.against_nanogpt import KEEP, OURS, always_ahead, seen_before, tokens_to
 
@@ -44,3 +46,10 @@ def test_seen_before():
     expected = np.zeros_like(window, bool)
     expected[0, len(unit) + 11 + 8:] = True  # from the ninth base of the second copy on
     assert (seen_before(window) == expected).all()
+
+
+def test_the_fit_finds_the_curve_that_the_losses_lie_on():
+    p = torch.tensor((2.0, 3.0, 0.55, 0.35, 0.30), dtype=torch.float64)
+    N, D = [1e5] * 3 + [6e5] * 3 + [1.8e6] * 3, [8e5, 2.4e6, 8e6] * 3
+    found = scaling.fit(N, D, [scaling.predict(p, n, d) for n, d in zip(N, D)])
+    assert torch.allclose(found, p, atol=0.01) and abs(scaling.predict(found, *scaling.TARGET) - scaling.predict(p, *scaling.TARGET)) < 1e-3

@@ -35,7 +35,7 @@ device = "auto"          # auto | cuda | cpu | mps | cuda:1 ...
 dtype = "auto"           # auto | bfloat16 | float16 | float32
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(model, prompt, n, temperature=1.0, top_k=0, generator=None, dtype=torch.float32):
     """Yield n times the (B,) next bases after a (B, T) prompt of tokens that opens with the start symbol.
 

@@ -6,6 +6,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 
 import pytest
 import torch
@@ -149,13 +150,25 @@ def test_resume_with_more_steps_and_fine_tune(whole, genome_folder, tmp_path):
     one_line_error(train(genome_folder, tmp_path / "empty", "--init_from=resume"), "nothing to resume")
 
 
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+COUNT = """import atexit, runpy, sys, torch.distributed as dist
+sums, real = [], dist.all_reduce
+dist.all_reduce = lambda x, *a, **k: (sums.append(x.numel()), real(x, *a, **k))[1]
+atexit.register(lambda: print(sum(n > 100 for n in sums), "large sums", flush=True))
+del sys.argv[0]; sys.path[0] = ""
+runpy.run_path("train.py", run_name="__main__")
+"""
+
+
 @pytest.mark.parametrize("words", ((), ("--repeat_weight=0.1",)))
 def test_the_loss_is_the_same_however_the_step_is_cut(genome_folder, tmp_path, words):
-    """Micro-batches of 4 or 16 windows, one process or two: the same bases, and so the same losses, with weights too."""
+    """Micro-batches of 4 or 16 windows, one process or two: the same bases, and so the same losses, with weights too; and one sum of gradients a step."""
+    (tmp_path / "count.py").write_text(COUNT)
     words = ("--max_iters=4", "--eval_interval=4", "--markov_order=0", "--batch_tokens=1000", *words)
     processes = [train(genome_folder, tmp_path / "a", *words), train(genome_folder, tmp_path / "b", *words, "--batch_size=16"),
-                 train(genome_folder, tmp_path / "c", *words, torchrun=2)]
+                 train(genome_folder, tmp_path / "c", *words, start=[*TWO, tmp_path / "count.py"])]
     assert all(p.returncode == 0 for p in processes), [p.stderr[-2000:] for p in processes]
+    assert processes[2].stdout.count("2 micro-batches") == 1 and processes[2].stdout.count("4 large sums") == 2
     one, *others = ([float(r["loss"]) for r in rows(tmp_path / x) if r["loss"]] for x in "abc")
     assert len(one) == 4
     for losses in others:

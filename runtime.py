@@ -59,6 +59,10 @@ def save_checkpoint(path, checkpoint):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        if hasattr(os, "O_DIRECTORY"):  # not on Windows: the move itself must outlive a power cut too
+            folder = os.open(Path(path).parent, os.O_DIRECTORY)
+            os.fsync(folder)
+            os.close(folder)
     except (OSError, RuntimeError) as error:  # torch.save has its own error for a full disk
         temporary.unlink(missing_ok=True)
         die(f"cannot write {path} ({str(error).splitlines()[0][:80]}): is the disk full? What was saved before is intact, the same command goes on from it")
@@ -101,7 +105,7 @@ def has_compiler(device):
 def machine_peak(device):
     """(name of the GPU or type of device, its 16-bit flops per second by the data sheet, nan where that is not known)."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return name, next((tera * 1e12 for card, tera in PEAK_TFLOPS.items() if card in name), math.nan)
+    return name, next((tera * 1e12 for card, tera in PEAK_TFLOPS.items() if re.search(rf"\b{card}\b", name)), math.nan)
 
 
 def peak_memory(device):
@@ -140,12 +144,13 @@ def open_log(path, start, evaluated):
 
 
 def stop_on_signals(on=True):
-    """A list that SIGTERM and Ctrl-C put their number in, instead of ending the process; a second one ends it. on = False: as it was."""
+    """A list that SIGTERM and Ctrl-C put their number in, instead of ending the process; a second Ctrl-C ends it. on = False: as it was."""
     asked, usual = [], {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
 
     def note(number, frame):
         asked.append(number)
-        signal.signal(number, usual[number])
+        if number == signal.SIGINT:  # SIGTERM may well come twice: from a scheduler and from torchrun
+            signal.signal(number, usual[number])
     for number in usual:
         signal.signal(number, note if on else usual[number])
     return asked

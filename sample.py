@@ -39,17 +39,17 @@ dtype = "auto"           # auto | bfloat16 | float16 | float32
 def generate(model, prompt, n, temperature=1.0, top_k=0, generator=None, dtype=torch.float32):
     """Yield n times the (B,) next bases after a (B, T) prompt of tokens that opens with the start symbol.
 
-    Keys and values are cached. When block_size tokens are in the cache it is made anew from the last half of them, so every
-    base is drawn knowing at least the block_size / 2 before it. N is never drawn: the model has no output for it.
+    Keys and values are cached. When block_size tokens are in the cache it is made anew from the start symbol and the last half of
+    them, so every base is drawn knowing at least the block_size / 2 before it. N is never drawn: the model has no output for it.
     """
     size = model.config.block_size
     tokens = torch.cat((prompt, prompt.new_zeros(len(prompt), n)), 1)
     cache = None
     for end in range(prompt.size(1), tokens.size(1)):
         if cache is None or cache["pos"] == size:
-            first = 0 if end < size else end - size // 2
+            known = tokens[:, :end] if end < size else torch.cat((prompt[:, :1], tokens[:, end - size // 2:end]), 1)
             cache = model.new_cache(len(prompt), dtype)
-            logits = model(tokens[:, first:end], cache)[:, -1]
+            logits = model(known, cache)[:, -1]
         else:
             logits = model(tokens[:, end - 1:end], cache)[:, -1]
         if top_k:
@@ -67,10 +67,9 @@ def read_prompt(text, genome):
         lo, hi = (int(x.replace(",", "")) for x in locus.group(2, 3))
         if lo >= hi:
             die(f"--start={text}: the end must lie behind the start")
-        bases = genome().fetch(locus[1], lo, hi)
-        if hi > genome().chroms[locus[1]]["length"]:
+        if hi > genome().chroms.get(locus[1], {"length": hi})["length"]:
             die(f"--start={text}: {locus[1]} ends at {genome().chroms[locus[1]]['length']}")
-        return bases & 7
+        return genome().fetch(locus[1], lo, hi) & 7
     if text.startswith("FILE:"):
         try:
             lines = Path(text[5:]).read_text(encoding="ascii").split("\n")

@@ -10,8 +10,10 @@ again continues the run that out_dir holds. Losses are per base: nats in the log
 import json
 import math
 import os
+import signal
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import timedelta
@@ -71,13 +73,12 @@ SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to 
 
 
 def main():
-    for key in ("batch_size", "batch_tokens", "block_size", "n_layer", "n_head", "n_embd", "kmer", "conv", "max_iters", "log_interval", "eval_interval", "eval_tokens"):
-        if config[key] < 1:
-            die(f"{key} = {config[key]}: give at least 1")
-    for key, low, high in (("kmer", 1, 9), ("conv", 1, 64), ("markov_order", 0, 13), ("rc", 0, 1), ("warmup", 0, 1), ("cooldown", 0, 1), ("dropout", 0, 0.9), ("seed", 0, 2**32),
-                           ("repeat_weight", 0, 1e6), ("grad_clip", 0, math.inf), ("learning_rate", 0, math.inf), ("batch_tokens", 1, 2**30)):
+    at_least_1 = dict.fromkeys(("batch_size", "block_size", "n_layer", "n_head", "n_embd", "max_iters", "log_interval", "eval_interval", "eval_tokens"), (1, 2**62))
+    rates = dict.fromkeys(("learning_rate", "embed_lr", "head_lr", "weight_decay"), (0, 1e38))
+    for key, (low, high) in dict(at_least_1, **rates, kmer=(1, 9), conv=(1, 64), batch_tokens=(1, 2**30), markov_order=(0, 13), rc=(0, 1), warmup=(0, 1), cooldown=(0, 1),
+                                 dropout=(0, 0.9), seed=(0, 2**32), repeat_weight=(0, 1e6), grad_clip=(0, 1e38)).items():
         if not low <= config[key] <= high:
-            die(f"{key} = {config[key]}: give {low} to {high}")
+            die(f"{key} = {config[key]}: give {f'at least {low}' if high == 2**62 else f'{low} to {high}'}")
     if compile not in ("auto", True, False):
         die(f"compile = {compile!r}: give auto, True or False")
 
@@ -131,50 +132,67 @@ def main():
         say("no C++ compiler here: going on without compile (Debian, Ubuntu: apt install g++)")
     matrices = model.matrices()
     muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32)
-    taken = {id(p) for p in (*matrices, model.lm_head.weight)}
-    others = [p for p in model.parameters() if id(p) not in taken]  # the embeddings and convolutions
+    others = [p for name, p in model.named_parameters() if name.startswith("wte") or name.endswith("_conv") and p.numel()]
     adam = torch.optim.AdamW([dict(params=others, lr=embed_lr), dict(params=[model.lm_head.weight], lr=head_lr)],
                              betas=(0.9, 0.95), weight_decay=0.0, fused=dev.type == "cuda")
     optimizers = [muon, adam]
     base_lrs = [[group["lr"] for group in opt.param_groups] for opt in optimizers]
-    parameters = list(model.parameters())
+    parameters = [p for p in model.parameters() if p.numel()]  # conv = 1 has empty ones
     assert sorted(id(p) for o in optimizers for g in o.param_groups for p in g["params"]) == sorted(map(id, parameters)), "each parameter belongs to one optimiser"
     scaler = torch.amp.GradScaler(dev.type, enabled=precision == torch.float16)
 
     # ---- start, resume or fine-tune
     folder = Path(out_dir)
-    last, best = folder / "ckpt.pt", folder / "best.pt"
+    last, best, summary_file = folder / "ckpt.pt", folder / "best.pt", folder / "summary.json"
+    afresh = init_from == "scratch" and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"  # torchrun's restarts go on
+    source = None if afresh else next((path for path in (last, best) if path.exists()), None)
+    if init_from == "resume" and not source:
+        die(f"nothing to resume: no {last}")
     held_lock = lock(folder) if rank == 0 else None
     run = dict(config, init_from="scratch" if init_from in ("auto", "resume") else init_from)
-    start, seconds, best_bits, val, evaluated, held = 0, 0.0, math.inf, None, 0, None
-    if last.exists() and init_from != "scratch":
-        held = read_checkpoint(last)
+    start, seconds, best_bits, val, evaluated, since, held = 0, 0.0, math.inf, None, 0, [], None
+    if source:
+        held = read_checkpoint(source)
         differs = [f"{k} is {held['config'].get(k)} there and {run[k]} here" for k in run if k not in FREE and held["config"].get(k) != run[k]]
         if held["data"]["fingerprint"] != genome.fingerprint:
             differs.insert(0, "its data are not these")
         if differs and init_from != "resume":
-            die(f"{last} is another run ({'; '.join(differs)}): give --out_dir another folder, --init_from=resume to carry on, or --init_from=scratch to start over")
-        if held["model_args"] != model_args:
-            die(f"{last} holds another model ({'; '.join(differs)}): resume it with its own settings")
+            die(f"{source} is another run ({'; '.join(differs)}): give --out_dir another folder, --init_from=resume to carry on, or --init_from=scratch to start over")
+        if dict(held["model_args"], dropout=dropout) != model_args:
+            die(f"{source} holds another model ({'; '.join(differs)}): resume it with its own settings")
         try:
             start, seconds, best_bits, val, evaluated = (held[k] for k in ("step", "seconds", "best_bits", "val", "evaluated"))
+            since = list(held["since"].to(dev))
             for opt, state in zip(optimizers, held["optimizers"]):
                 opt.load_state_dict(state)
-            scaler.load_state_dict(held["scaler"])
+            if held["scaler"]:
+                scaler.load_state_dict(held["scaler"])
         except (KeyError, ValueError, RuntimeError) as error:
-            die(f"{last} was written by another version of train.py ({type(error).__name__}: {str(error)[:60]}): fine-tune it into another --out_dir by --init_from={last}")
-        say(f"resuming {last} at step {start}" + (f", changing: {'; '.join(differs)}" if differs else ""))
-    elif init_from == "resume":
-        die(f"nothing to resume: no {last}")
+            die(f"{source} was written by another version of train.py ({type(error).__name__}: {str(error)[:60]}): fine-tune it into another --out_dir by --init_from={source}")
+        say(f"resuming {source} at step {start}" + (f", changing: {'; '.join(differs)}" if differs else ""))
+        for group in muon.param_groups:
+            group["weight_decay"] = weight_decay  # which may have changed; the learning rates are set at every step
     elif init_from not in ("auto", "scratch"):
-        held = read_checkpoint(init_from)
+        source, held = init_from, read_checkpoint(init_from)
         say(f"fine-tuning {init_from}, of step {held['step']}")
     if held:
         try:
-            model.load_state_dict(held.pop("model"))
+            model.load_state_dict(held["model"])
         except RuntimeError:
-            die(f"{init_from} holds another model: give " + " ".join(f"--{k}={v}" for k, v in held["model_args"].items() if k != "block_size"))
+            die(f"{source} holds another model: give " + " ".join(f"--{k}={v}" for k, v in held["model_args"].items() if k != "block_size"))
+    if world > 1 and not same_everywhere(start, genome.fingerprint, {k: v for k, v in run.items() if k not in ("dataset", "out_dir", "device")}):
+        die("the processes do not have the same settings, data and checkpoint: all nodes need the same command and an out_dir that they share")
+    if rank == 0:
+        summary_file.unlink(missing_ok=True)
+        for path in (last, best, folder / "log.csv"):
+            if afresh and path.exists():
+                path.replace(f"{path}.old")
     log = open_log(folder / "log.csv", start, evaluated) if rank == 0 else lambda row: None
+    if start and (held["data"]["fingerprint"], held["config"]["eval_tokens"]) != (genome.fingerprint, eval_tokens):
+        best_bits, val, evaluated = math.inf, None, 0  # of other bases: to be scored anew
+    if rank == 0 and source == best:
+        save_checkpoint(last, held)
+    held = None
     data_info = dict(dataset=dataset, fingerprint=genome.fingerprint, source=genome.meta.get("source"),
                      **{s: [c["name"] for c in genome.meta["splits"][s]["chroms"]] for s in ("train", "val", "test")})
 
@@ -193,12 +211,12 @@ def main():
         if not all(p.isfinite().all() for p in parameters):
             die(f"step {step}: the weights are not finite: lower learning_rate or raise warmup; {last} is the last good state")
         return dict(model=model.state_dict(), model_args=model_args, config=run, data=data_info, step=step, seconds=seconds, val=val, evaluated=evaluated, best_bits=best_bits,
-                    optimizers=[opt.state_dict() for opt in optimizers], scaler=scaler.state_dict(), torch=str(torch.__version__))
+                    since=torch.stack(since).cpu() if since else torch.empty(0, 2), optimizers=[opt.state_dict() for opt in optimizers], scaler=scaler.state_dict(), torch=str(torch.__version__))
 
     # ---- the loop
     loader = ThreadPoolExecutor(1)  # reads the next step's windows while this one is computed
     coming = loader.submit(load, start) if start < max_iters else None
-    end, mark, mark_step, skipped, since = max(start, max_iters), time.time(), start, 0, []
+    end, mark, mark_step, skipped = max(start, max_iters), time.time(), start, 0
     for step in range(start, end + 1):
         if step and (step % eval_interval == 0 or step == end) and evaluated != step:
             seconds += time.time() - mark
@@ -285,8 +303,8 @@ def main():
     if evaluated < end:  # told to stop
         if rank == 0 and step > start:
             save_checkpoint(last, checkpoint(step))
-        say(f"stopped after step {step}" + f", which {last} holds: the same command goes on from there" * (step > 0), flush=True)
-        sys.exit(128 + stop[0])
+        say(f"stopped after step {step}" + f", which {last} holds: the same command{', without --init_from=scratch,' * (init_from == 'scratch')} goes on from there" * (step > 0), flush=True)
+        sys.exit(128 + (stop or [signal.SIGTERM])[0])  # the signal may have come to another process
     stop_on_signals(False)
     if world > 1:
         dist.destroy_process_group()
@@ -313,7 +331,8 @@ def main():
                    seconds=round(seconds, 1), tokens_per_second=round(speed), mfu=round(speed * flops_per_base / (peak * world), 4),
                    peak_memory_gb=round(peak_memory(dev) / 1e9, 2), checkpoint=str(last))
     plain = json.loads(json.dumps(dict(summary, table=table)), parse_constant=lambda nan: None)  # JSON knows no nan
-    (folder / "summary.json").write_text(json.dumps(plain, indent=1) + "\n")
+    Path(f"{summary_file}.tmp").write_text(json.dumps(plain, indent=1) + "\n")
+    os.replace(f"{summary_file}.tmp", summary_file)
     say()
     for key, value in summary.items():
         say(f"{key}: {value}")
@@ -325,6 +344,14 @@ def any_rank(stop, world):
     if world > 1:
         dist.all_reduce(asked)
     return asked > 0
+
+
+def same_everywhere(*what):
+    """Whether all processes give the same values here."""
+    number = zlib.crc32(repr(what).encode())
+    extremes = torch.tensor([number, -number])
+    dist.all_reduce(extremes, dist.ReduceOp.MAX)
+    return extremes.sum() == 0
 
 
 @torch.no_grad()
@@ -342,7 +369,8 @@ def evaluate(model, windows, rows, device="cpu", autocast=nullcontext(), rank=0,
         bases = torch.from_numpy(x & 7).to(device).long()
         with autocast:
             nats = base_nll(model, bases).cpu().double().numpy()
-        real, repeat = x & 7 < N, (x & 7 < N) & (x & REPEAT > 0)
+        real = x & 7 < N
+        repeat = real & (x >= REPEAT)
         sums += torch.tensor([nats.sum(), real.sum(), nats[repeat].sum(), repeat.sum()], dtype=torch.float64)
     if any_rank(stop, world):
         return None

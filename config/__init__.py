@@ -13,6 +13,7 @@ from pathlib import Path
 
 ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
               ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow}
+AUTO = {"compile"}  # settings that take True and False beside "auto"
 
 
 def die(message):
@@ -55,8 +56,8 @@ def literal(node):
 
 def coerce(key, value, default, where):
     """`value` in the type of `default`: an int is a fine float, 1e6 a fine int; anything else must match."""
-    if default == "auto" and isinstance(value, bool):
-        return value  # a switch that the script decides unless told
+    if key in AUTO and isinstance(value, bool):
+        return value
     if isinstance(default, float) and type(value) is int or type(default) is int and type(value) is float and value.is_integer():
         value = type(default)(value)
     if type(value) is not type(default):
@@ -120,7 +121,7 @@ def read_command_line(args, defaults):
             else:
                 die(f"--{key} needs a value, such as --{key}={default!r}")
         value = text
-        if not isinstance(default, str) or default == "auto" and text.capitalize() in ("True", "False"):
+        if not isinstance(default, str) or key in AUTO and text.capitalize() in ("True", "False"):
             try:
                 text = text.capitalize() if text in ("true", "false") else text
                 value = literal(ast.parse(text.strip(), mode="eval").body)

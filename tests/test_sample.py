@@ -49,14 +49,15 @@ def test_greedy_within_the_context_is_the_full_models_argmax():
 
 
 def test_beyond_the_context_the_last_half_is_read_anew():
-    """As stated: when block_size tokens are cached, the next base is drawn from a fresh reading of the last block_size / 2."""
+    """As stated: when block_size tokens are cached, the next base is drawn from a fresh reading of the start symbol and the last block_size / 2."""
     model, tokens = small(16), start_symbol(1)
     drawn = greedy(model, tokens, 60)
     first = 0
     for end in range(1, 61):
         if end - first > 16:
-            first = end - 8
-        tokens = torch.cat((tokens, model(tokens[:, first:end])[:, -1].argmax(-1, keepdim=True)), 1)
+            first = end - 9  # the start symbol takes the place of the ninth last
+        read = torch.cat((start_symbol(1), tokens[:, first + 1:end]), 1)
+        tokens = torch.cat((tokens, model(read)[:, -1].argmax(-1, keepdim=True)), 1)
     assert torch.equal(drawn, tokens[:, 1:])
 
 

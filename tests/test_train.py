@@ -116,6 +116,7 @@ def test_told_to_stop_it_saves_the_step_that_it_has_done(whole, genome_folder, t
 def test_two_processes_of_which_one_is_told_to_stop(whole, genome_folder, tmp_path):
     process = train(genome_folder, tmp_path, torchrun=2, env=cut("ckpt.pt", 1, signal.SIGTERM))
     assert process.returncode != 0 and "stopped after step 3" in process.stdout and load(tmp_path / "ckpt.pt")["step"] == 3, process.stderr
+    assert "IndexError" not in process.stderr
     assert train(genome_folder, tmp_path, torchrun=2).returncode == 0
     mine, its = ([float(row["loss"]) for row in rows(out) if row["loss"]] for out in (tmp_path, whole[0]))
     assert len(mine) == 6 and mine == pytest.approx(its, abs=1e-5)
@@ -126,6 +127,22 @@ def test_the_same_command_again_after_the_end(whole, genome_folder):
     before = rows(out)
     again = train(genome_folder, out, "--markov_order=0")
     assert again.returncode == 0 and again.stdout.splitlines()[-9:-5] == text.splitlines()[-9:-5] and rows(out) == before
+
+
+def test_with_its_best_checkpoint_alone_a_run_goes_on_from_there(whole, genome_folder, tmp_path):
+    for name in ("best.pt", "log.csv"):
+        shutil.copy(whole[0] / name, tmp_path)
+    again = train(genome_folder, tmp_path)
+    assert again.returncode == 0 and f"resuming {tmp_path / 'best.pt'}" in again.stdout, again.stderr
+    same_run(whole[0], tmp_path)
+
+
+def test_from_scratch_puts_aside_what_was_there(whole, genome_folder, tmp_path):
+    for name in ("ckpt.pt", "best.pt", "log.csv"):
+        shutil.copy(whole[0] / name, tmp_path)
+    fresh = train(genome_folder, tmp_path, "--init_from=scratch", "--max_iters=1", "--markov_order=0")
+    assert fresh.returncode == 0 and load(tmp_path / "ckpt.pt")["step"] == load(tmp_path / "best.pt")["step"] == 1
+    assert all((tmp_path / f"{name}.old").read_bytes() == (whole[0] / name).read_bytes() for name in ("ckpt.pt", "best.pt", "log.csv"))
 
 
 def test_another_run_in_the_folder_is_refused(whole, genome_folder, tmp_path):
@@ -140,8 +157,14 @@ def test_another_run_in_the_folder_is_refused(whole, genome_folder, tmp_path):
 
 def test_resume_with_more_steps_and_fine_tune(whole, genome_folder, tmp_path):
     (tmp_path / "ckpt.pt").write_bytes((whole[0] / "ckpt.pt").read_bytes())
-    longer = train(genome_folder, tmp_path, "--init_from=resume", "--max_iters=8")
-    assert longer.returncode == 0 and "max_iters is 6 there and 8 here" in longer.stdout and load(tmp_path / "ckpt.pt")["step"] == 8
+    longer = train(genome_folder, tmp_path, "--init_from=resume", "--max_iters=8", "--weight_decay=0.1", "--dtype=float16")
+    assert longer.returncode == 0 and "max_iters is 6 there and 8 here" in longer.stdout, longer.stderr
+    checkpoint = load(tmp_path / "ckpt.pt")
+    assert checkpoint["step"] == 8 and all(group["weight_decay"] == 0.1 for group in checkpoint["optimizers"][0]["param_groups"])
+    other = write_genome(tmp_path / "other", {"train": {"chr1": "ACGTTGCA" * 200}, "val": {"chr21": "ACGTTGCA" * 100}})  # other bases, other bits
+    elsewhere = train(other, tmp_path, "--init_from=resume", "--max_iters=8", "--weight_decay=0.1")
+    assert elsewhere.returncode == 0 and "its data are not these" in elsewhere.stdout, elsewhere.stderr
+    assert load(tmp_path / "ckpt.pt")["val"]["all"] == load(tmp_path / "best.pt")["val"]["all"] != checkpoint["val"]["all"]
     tuned = train(genome_folder, tmp_path / "tuned", f"--init_from={whole[0] / 'ckpt.pt'}", "--max_iters=1", "--learning_rate=0.0001")
     assert tuned.returncode == 0 and "fine-tuning" in tuned.stdout, tuned.stderr
     start = float(rows(tmp_path / "tuned")[0]["bits"])
@@ -160,7 +183,7 @@ runpy.run_path("train.py", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("words", ((), ("--repeat_weight=0.1",)))
+@pytest.mark.parametrize("words", ((), ("--repeat_weight=0.1", "--conv=1")))
 def test_the_loss_is_the_same_however_the_step_is_cut(genome_folder, tmp_path, words):
     """Micro-batches of 4 or 16 windows, one process or two: the same bases, and so the same losses, with weights too; and one sum of gradients a step."""
     (tmp_path / "count.py").write_text(COUNT)
@@ -175,6 +198,15 @@ def test_the_loss_is_the_same_however_the_step_is_cut(genome_folder, tmp_path, w
         assert losses == pytest.approx(one, abs=1e-5)
     vals = [load(tmp_path / x / "ckpt.pt")["val"] for x in "abc"]
     assert vals[1]["all"] == pytest.approx(vals[0]["all"], abs=1e-4) and vals[2]["unique"] == pytest.approx(vals[0]["unique"], abs=1e-4)
+
+
+def test_processes_that_do_not_share_their_folder_are_refused(whole, genome_folder, tmp_path):
+    """One has a checkpoint and the other has none: together they would train two models."""
+    shutil.copy(whole[0] / "ckpt.pt", tmp_path)
+    (tmp_path / "apart.py").write_text(COUNT.replace("del sys.argv[0]", "import os; del sys.argv[0]; sys.argv[2] += '1' * (os.environ['RANK'] == '1')"))
+    before = (tmp_path / "ckpt.pt").read_bytes()
+    process = train(genome_folder, f"{tmp_path}/", start=[*TWO, tmp_path / "apart.py"])
+    assert process.returncode != 0 and process.stderr.count("error: the processes do not have the same") == 2 and (tmp_path / "ckpt.pt").read_bytes() == before, process.stderr
 
 
 def test_repeat_weight_and_n_change_only_their_own_bases(genome_folder, tmp_path):

@@ -95,7 +95,7 @@ class Ours:
         matrices = self.model.matrices()
         taken = set(map(id, matrices))
         self.optimizers = [Muon(matrices, 0.02, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32),
-                           torch.optim.AdamW([p for p in self.model.parameters() if id(p) not in taken], 0.02, fused=dev.type == "cuda")]
+                           torch.optim.AdamW([p for p in self.model.parameters() if id(p) not in taken], 0.02, fused=dev.type in ("cuda", "cpu"))]
         if compiled:
             self.model.compile(dynamic=False)
 

@@ -91,7 +91,8 @@ def encode_record(name, pieces, file, path):
     """Write a record's bases to file -> {name, length, md5, gaps} and {bases, N, repeats, gc}; the last two count no N."""
     md5, length, last, repeats, gc, edges, hashed = hashlib.md5(), 0, 0, 0, 0, [], THREAD.submit(int)
     for _, piece in pieces:
-        if not (letters := piece.translate(None, b" \t\r\n")):
+        letters = piece.replace(b"\n", b"")  # a third of translate's time, which other white space needs
+        if not (letters := letters.translate(None, b" \t\r") if any(c in letters for c in (b" ", b"\t", b"\r")) else letters):
             continue
         bases = np.frombuffer(letters.translate(TABLE), np.uint8)
         if bases.max() == 255:
@@ -101,7 +102,8 @@ def encode_record(name, pieces, file, path):
         hashed.result()  # one block may wait, not more
         hashed = THREAD.submit(md5.update, np.frombuffer(letters, np.uint8) & 0xDF)  # upper case
         unknown = bases & 4  # the bit that only N has
-        edges += [length] * bool(unknown[0] != last) + (np.flatnonzero(unknown[1:] != unknown[:-1]) + length + 1).tolist()
+        if last or unknown.any():
+            edges += [length] * bool(unknown[0] != last) + (np.flatnonzero(unknown[1:] != unknown[:-1]) + length + 1).tolist()
         repeats += int(np.count_nonzero(bases - 8 < np.uint8(4)))
         gc += int(np.count_nonzero((bases & 7) - 1 < np.uint8(2)))
         last, length = unknown[-1], length + len(bases)

@@ -134,7 +134,7 @@ def main():
     muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32)
     others = [p for name, p in model.named_parameters() if name.startswith("wte") or name.endswith("_conv") and p.numel()]
     adam = torch.optim.AdamW([dict(params=others, lr=embed_lr), dict(params=[model.lm_head.weight], lr=head_lr)],
-                             betas=(0.9, 0.95), weight_decay=0.0, fused=dev.type == "cuda")
+                             betas=(0.9, 0.95), weight_decay=0.0, fused=dev.type in ("cuda", "cpu"))
     optimizers = [muon, adam]
     base_lrs = [[group["lr"] for group in opt.param_groups] for opt in optimizers]
     parameters = [p for p in model.parameters() if p.numel()]  # conv = 1 has empty ones

@@ -1,5 +1,5 @@
 # Real DNA on a CPU: 1.8M parameters in matrices, 512 bases of context, 8.2 million bases.
-# Two older CPU cores: about 25 minutes (from the measured rate), less where bfloat16 is fast; 2.7 GB and 1.79 bits per base on pieces of hg38 (measured before the convolutions, EXPERIMENTS.md).
+# Two older CPU cores: 22 minutes (from the measured rate), less where bfloat16 is fast; 2.7 GB and 1.78 bits per base on pieces of hg38 (EXPERIMENTS.md).
 out_dir = "out-laptop"
 dataset = "taste"
 block_size = 512

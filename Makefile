@@ -5,7 +5,7 @@ OUT = out-demo
 .PHONY: demo test clean
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist=loadfile
+	$(BIN)/python -m pytest -n 2 --dist=worksteal
 
 demo: .venv/installed
 	$(BIN)/python -m data.toy

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import zipfile
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -59,7 +59,7 @@ def save_checkpoint(path, checkpoint):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        if hasattr(os, "O_DIRECTORY"):  # not on Windows: the move itself must outlive a power cut too
+        with suppress(OSError, AttributeError):  # the move itself must outlive a power cut too, where the system lets us ask for it
             folder = os.open(Path(path).parent, os.O_DIRECTORY)
             os.fsync(folder)
             os.close(folder)

@@ -17,10 +17,16 @@ def test_a_ratio_above_one_is_better_than_the_anchor():
     assert [r["ratio"] for r in bench.ROWS[:2]] == [2.0, 2.0] and math.isnan(bench.ROWS[2]["ratio"])
 
 
-def test_calls_counts_calls():
-    bench.seconds, calls = 0.05, []
-    rate = bench.calls(lambda: calls.append(torch.zeros(1)), torch.device("cpu"))
-    assert rate == pytest.approx(len(calls) / 0.05, rel=0.3) and len(calls) > 10
+def test_calls_counts_calls(monkeypatch):
+    """With a clock that each call moves on by two seconds: as many calls as fit into the seconds asked for, over the time that they took."""
+    clock, calls = [0.0], []
+    monkeypatch.setattr(bench, "now", lambda dev: clock[0])
+    monkeypatch.setattr(bench, "seconds", 5.0)
+
+    def run():
+        calls.append(1)
+        clock[0] += 2.0
+    assert bench.calls(run, torch.device("cpu")) == 0.5 and len(calls) == 3
 
 
 @pytest.mark.parametrize("part", ("loader", "eval"))

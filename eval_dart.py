@@ -115,6 +115,8 @@ def choose(elements, genome, split, path="the BED"):
     for e in elements[elements.end > [ends.get(c, math.inf) for c in elements.chrom]]:
         die(f"{path}: {e.chrom}:{e.start}-{e.end} is beyond the end of {e.chrom}: give the BED of {genome.folder}'s assembly")
     parts = {part: [c for c in CHROMS[part] if c in ends] for part in list(CHROMS)[:list(CHROMS).index(split) + 1]}
+    if not any(c in ends for names in CHROMS.values() for c in names):  # no names of DART-Eval's: the genome's own split
+        parts = {part: [c["name"] for c in genome.meta["splits"][part]["chroms"]] for part in parts}
     rows = {part: np.flatnonzero([c in names for c in elements.chrom]) for part, names in parts.items()}
     if not len(rows[split]):
         die(f"{path} (on {elements.chrom[0]}, ...) has no element on {genome.folder}'s {split} chromosomes "
@@ -336,10 +338,13 @@ if __name__ == "__main__":
         die("the probe needs elements on three chromosomes, to train, select and test: --only=zero_shot does without it")
     (pairs, holes), chosen = make_pairs(genome, elements[tested]), elements[tested]
     names, train = list(dict.fromkeys(chosen.chrom)), checkpoint["data"].get("train", ())
+    picked = [c for c in names if c in checkpoint["data"].get("val", ())]
     notes = [f"elements: {path}, {len(elements):,} rows" + ", not the published list" * (len(elements) != OFFICIAL_ROWS),
              f"pairs: {len(pairs):,} of {len(rows[split]):,} on {split} chromosomes here ({', '.join(names)}); {holes:,} hold N or hang over "
              "an end, read as A" + f"; {unmasked(genome, chosen):,} hold bases where the official FASTA has N" * (genome.meta["assembly"] == "hg38"),
-             f"pretraining saw {', '.join(c for c in names if c in train) or 'none'} of these chromosomes",
+             f"pretraining saw {', '.join(c for c in names if c in train) or 'none'} of these chromosomes"
+             + "; MIND: what follows is about DNA that it was trained on" * any(c in train for c in names)
+             + f"; its best checkpoint was chosen on {', '.join(picked)}" * bool(picked),
              "this is" + " not" * (genome.fingerprint != checkpoint["data"].get("fingerprint")) + " the genome, and the split, that it was trained on",
              f"the model computes in {str(dtype)[6:]}" + " (official: float32)" * (dtype != torch.float32)]
     print("\n".join(notes), flush=True)

@@ -78,7 +78,7 @@ def read_checkpoint(path):
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"model", "model_args", "config", "data", "step"} - set(checkpoint)
     except Exception as error:  # torch.load has no one error for a bad file
-        die(f"{path} is not a checkpoint of this project, or is damaged ({type(error).__name__})")
+        die(f"{path} is not a checkpoint of this project, or is damaged ({type(error).__name__}): where it is a run's ckpt.pt, move it away, and train.py goes on from best.pt")
     if missing:
         die(f"{path} is a checkpoint of something else: it has no {', '.join(sorted(missing))}")
     return checkpoint

@@ -26,7 +26,7 @@ import torch
 import torch.distributed as dist
 
 from config import configure, die, find_dataset
-from data import N, REPEAT, Genome, Windows, eval_windows, share
+from data import N, REPEAT, SEGMENT, Genome, Windows, eval_windows, share
 from model import GPT, GPTConfig, Markov, Muon, base_nll
 from runtime import has_compiler, lock, machine_peak, open_log, peak_memory, pick_device, read_checkpoint, save_checkpoint, stop_on_signals
 
@@ -187,6 +187,7 @@ def main():
         for path in (last, best, folder / "log.csv"):
             if afresh and path.exists():
                 path.replace(f"{path}.old")
+                say(f"{path} is now {path}.old")
     log = open_log(folder / "log.csv", start, evaluated) if rank == 0 else lambda row: None
     if start and (held["data"]["fingerprint"], held["config"]["eval_tokens"]) != (genome.fingerprint, eval_tokens):
         best_bits, val, evaluated = math.inf, None, 0  # of other bases: to be scored anew
@@ -205,6 +206,8 @@ def main():
         f"({windows.per_epoch:,} windows of {block_size})")
 
     val_windows = eval_windows(genome.bases("val"), genome.stretches("val"), block_size, eval_tokens)
+    scored, places = int((val_windows & 7 < N).sum()), max(1, round(eval_tokens / SEGMENT))
+    say(f"validation: {scored:,} bases" + f" from no more than {places} place{'s' * (places > 1)}: too few to compare with other runs, raise eval_tokens" * (places < 10))
 
     def checkpoint(step):
         """What it takes to go on after `step` steps as if nothing had happened."""

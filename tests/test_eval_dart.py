@@ -165,6 +165,14 @@ def test_choose_takes_the_chromosomes_of_each_part(world, capsys):
     assert dart.spaced(np.arange(10), 4).tolist() == [0, 2, 5, 7] and dart.spaced(np.arange(3), 9).tolist() == [0, 1, 2]
 
 
+def test_a_genome_of_other_names_is_tested_on_its_own_split(tmp_path):
+    rng = np.random.default_rng(0)
+    splits = {"train": {"s1": chromosome(rng, 3000)}, "val": {"s2": chromosome(rng, 3000)}, "test": {"s3": chromosome(rng, 3000)}}
+    (tmp_path / "a.bed").write_text(bed_text(rng, {**splits["train"], **splits["test"]}, 5))
+    rows = dart.choose(dart.read_bed(tmp_path / "a.bed"), Genome(write_genome(tmp_path / "genome", splits)), "test")
+    assert {part: list(found) for part, found in rows.items()} == {"train": [0, 1, 2, 3, 4], "val": [], "test": [5, 6, 7, 8, 9]}
+
+
 def test_folds():
     chrom = np.array(["chr1"] * 300 + ["chr21"] * 120 + ["chr5"] * 50, object)
     elements = np.rec.array([(c, 0, 1, False, "") for c in chrom], [("chrom", object), ("start", int), ("end", int), ("flip", bool), ("kind", object)])

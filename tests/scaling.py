@@ -78,8 +78,8 @@ def main():
     parser.add_argument("--threads", type=int, default=1, help="threads of each")
     args = parser.parse_args()
     args.dataset, args.out = Path(find_dataset(args.dataset)).resolve(), args.out.resolve()
-    with ThreadPoolExecutor(args.jobs) as pool:
-        rows = list(pool.map(run, [(size, steps, args) for size in SIZES for steps in BUDGETS]))
+    with ThreadPoolExecutor(args.jobs) as pool:  # the longest first, so that none is left to run alone
+        rows = list(pool.map(run, [(size, steps, args) for steps in reversed(BUDGETS) for size in reversed(SIZES)]))
     print(f"{'weights':>10}{'bases':>12}{'all':>8}{'repeats':>9}{'unique':>8}")
     for row in rows:
         print("{:10,}{:12,}{:8.4f}{:9.4f}{:8.4f}".format(*row))

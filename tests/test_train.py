@@ -174,10 +174,11 @@ def test_resume_with_more_steps_and_fine_tune(whole, genome_folder, tmp_path):
 
 
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-COUNT = """import atexit, runpy, sys, torch.distributed as dist
+COUNT = """import atexit, os, runpy, sys, torch.distributed as dist
 sums, real = [], dist.all_reduce
 dist.all_reduce = lambda x, *a, **k: (sums.append(x.numel()), real(x, *a, **k))[1]
-atexit.register(lambda: print(sum(n > 100 for n in sums), "large sums", flush=True))
+large = sys.argv[0] + os.environ["RANK"]  # a file of each process, for lines of two on one pipe may get lost
+atexit.register(lambda: open(large, "w").write(str(sum(n > 100 for n in sums))))
 del sys.argv[0]; sys.path[0] = ""
 runpy.run_path("train.py", run_name="__main__")
 """
@@ -191,7 +192,7 @@ def test_the_loss_is_the_same_however_the_step_is_cut(genome_folder, tmp_path, w
     processes = [train(genome_folder, tmp_path / "a", *words), train(genome_folder, tmp_path / "b", *words, "--batch_size=16"),
                  train(genome_folder, tmp_path / "c", *words, start=[*TWO, tmp_path / "count.py"])]
     assert all(p.returncode == 0 for p in processes), [p.stderr[-2000:] for p in processes]
-    assert processes[2].stdout.count("2 micro-batches") == 1 and processes[2].stdout.count("4 large sums") == 2
+    assert processes[2].stdout.count("2 micro-batches") == 1 and [(tmp_path / f"count.py{rank}").read_text() for rank in (0, 1)] == ["4", "4"]
     one, *others = ([float(r["loss"]) for r in rows(tmp_path / x) if r["loss"]] for x in "abc")
     assert len(one) == 4
     for losses in others:
@@ -203,10 +204,10 @@ def test_the_loss_is_the_same_however_the_step_is_cut(genome_folder, tmp_path, w
 def test_processes_that_do_not_share_their_folder_are_refused(whole, genome_folder, tmp_path):
     """One has a checkpoint and the other has none: together they would train two models."""
     shutil.copy(whole[0] / "ckpt.pt", tmp_path)
-    (tmp_path / "apart.py").write_text(COUNT.replace("del sys.argv[0]", "import os; del sys.argv[0]; sys.argv[2] += '1' * (os.environ['RANK'] == '1')"))
+    (tmp_path / "apart.py").write_text(COUNT.replace("del sys.argv[0]", "del sys.argv[0]; sys.argv[2] += '1' * (os.environ['RANK'] == '1')"))
     before = (tmp_path / "ckpt.pt").read_bytes()
     process = train(genome_folder, f"{tmp_path}/", start=[*TWO, tmp_path / "apart.py"])
-    assert process.returncode != 0 and process.stderr.count("error: the processes do not have the same") == 2 and (tmp_path / "ckpt.pt").read_bytes() == before, process.stderr
+    assert process.returncode != 0 and "error: the processes do not have the same" in process.stderr and (tmp_path / "ckpt.pt").read_bytes() == before, process.stderr
 
 
 def test_repeat_weight_and_n_change_only_their_own_bases(genome_folder, tmp_path):

@@ -70,6 +70,8 @@ def save_checkpoint(path, checkpoint):
 
 def read_checkpoint(path):
     """The dict that train.py saved; tensors and plain values only, so no file can run code. Dies if it is not one."""
+    if Path(path).is_dir():
+        die(f"{path} is a folder: name the file of a checkpoint, such as {Path(path) / 'ckpt.pt'}")
     if not Path(path).is_file():
         die(f"no checkpoint {path}: train one first (python train.py ...), or name the file of one, such as out/ckpt.pt")
     try:

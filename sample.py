@@ -69,7 +69,8 @@ def read_prompt(text, genome):
             die(f"--start={text}: the end must lie behind the start")
         if hi > genome().chroms.get(locus[1], {"length": hi})["length"]:
             die(f"--start={text}: {locus[1]} ends at {genome().chroms[locus[1]]['length']}")
-        return genome().fetch(locus[1], lo, hi) & 7
+        bases = genome().fetch(locus[1], lo, hi) & 7
+        return bases if (bases < N).any() else die(f"--start={text} is a gap, N throughout: choose another place")
     if text.startswith("FILE:"):
         try:
             lines = Path(text[5:]).read_text(encoding="ascii").split("\n")
@@ -134,7 +135,8 @@ def main():
         if dtype == "auto":
             precision, autocast = torch.float32, nullcontext()  # and too small for bfloat16 to gain
     model, checkpoint = load_model(ckpt, dev)
-    folder = find_dataset(dataset or checkpoint["config"]["dataset"], required=bool(dataset) or ":" in start and not start.startswith("FILE:"))
+    locus = ":" in start and not start.startswith("FILE:")
+    folder = find_dataset(dataset or checkpoint["config"]["dataset"], required=bool(dataset) or locus)
     genome = Genome(folder) if folder else None
     prompt = read_prompt(start, lambda: genome)
     context = torch.tensor([N, *prompt.tolist()], device=dev)[None]
@@ -151,7 +153,7 @@ def main():
     made = np.concatenate(made)
     lines = []
     for i, row in enumerate(made):
-        lines.append(f">sample_{i + 1} prompt={len(prompt)} new={len(row)} temperature={temperature} top_k={top_k} seed={seed}")
+        lines.append(f">sample_{i + 1} prompt={start if locus else len(prompt)} new={len(row)} temperature={temperature} top_k={top_k} seed={seed}")
         letters = decode(np.concatenate((prompt, row)))
         lines += [letters[j:j + 60] for j in range(0, len(letters), 60)]
     text = "\n".join(lines) + "\n"

@@ -173,6 +173,8 @@ def main():
         for group in muon.param_groups:
             group["weight_decay"] = weight_decay  # which may have changed; the learning rates are set at every step
     elif init_from not in ("auto", "scratch"):
+        if not Path(init_from).is_file():
+            die(f"init_from = {init_from}: give auto, scratch, resume, or the file of a checkpoint, such as out/ckpt.pt")
         source, held = init_from, read_checkpoint(init_from)
         say(f"fine-tuning {init_from}, of step {held['step']}")
     if held:

@@ -110,6 +110,7 @@ def test_as_typed(ckpt, genome_folder, tmp_path):
     again = run("sample.py", "--ckpt", ckpt, "--num-samples", "3", "--max-new-tokens", "150", "--batch_size=2", "--out", tmp_path / "x.fa")
     assert again.stdout == "" and (tmp_path / "x.fa").read_text() == shown.stdout
     locus = run("sample.py", f"--ckpt={ckpt}", "--start=chr21:100-140", "--num_samples=1", "--max_new_tokens=5")
+    assert locus.stdout.startswith(">sample_1 prompt=chr21:100-140 new=5 ")
     assert fasta(locus.stdout)["sample_1"][:40] == decode(Genome(genome_folder).fetch("chr21", 100, 140) & 7)
     (tmp_path / "start.fa").write_text(">a\nACGT\nacgt\n")
     (tmp_path / "two.fa").write_text(">a\nACGT\n>b\nACGT\n")
@@ -123,6 +124,8 @@ def test_as_typed(ckpt, genome_folder, tmp_path):
     (("--start=chr99:1-5",), "has no chr99"),
     (("--start=chr21:10-5",), "the end must lie behind"),
     (("--start=chr21:5990-6010",), "chr21 ends at 6000"),
+    (("--start=chr1:10-50",), "is a gap"),
+    (("--ckpt=tests",), "is a folder"),
     (("--start=FILE:nowhere",), "cannot read"),
     (("--top_k=5",), "--top_k at most 4"),
     (("--num_samples=0",), "at least 1"),
@@ -130,9 +133,9 @@ def test_as_typed(ckpt, genome_folder, tmp_path):
     (("--out=/no/such/folder/x.fa",), "no such folder"),
 ])
 def test_mistakes(ckpt, genome_folder, monkeypatch, words, message):
+    monkeypatch.setattr(sample, "ckpt", str(ckpt))
     for key, value in (w[2:].split("=") for w in words):
         monkeypatch.setattr(sample, key, type(getattr(sample, key))(value))
-    monkeypatch.setattr(sample, "ckpt", str(ckpt))
     with pytest.raises(SystemExit, match=f"error: .*{message}"):
         sample.main()
 

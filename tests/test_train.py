@@ -171,6 +171,7 @@ def test_resume_with_more_steps_and_fine_tune(whole, genome_folder, tmp_path):
     assert start < 1.99 and load(tmp_path / "tuned" / "ckpt.pt")["step"] == 1
     one_line_error(train(genome_folder, tmp_path / "no", f"--init_from={whole[0] / 'ckpt.pt'}", "--n_embd=64"), "another model", "--n_embd=32")
     one_line_error(train(genome_folder, tmp_path / "empty", "--init_from=resume"), "nothing to resume")
+    one_line_error(train(genome_folder, tmp_path / "empty", "--init_from=resum"), "init_from = resum", "resume, or the file")
 
 
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]

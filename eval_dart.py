@@ -38,8 +38,8 @@ ccre = ""               # a BED of elements; "": ccre.bed in the dataset's folde
 split = "test"          # whose DART-Eval chromosomes to test on: train | val | test
 only = ""               # zero_shot | probe, to do one of the two
 full = False            # the official size: all pairs, and a probe of 150 epochs over all of them; days without a large GPU
-max_pairs = 0           # pairs scored, evenly spaced along the list; 0: 20,000 on a GPU, 1,000 on a CPU
-probe_pairs = 0         # pairs that the probe trains on; 0: 20,000 on a GPU, 1,000 on a CPU
+max_pairs = 0           # pairs scored, evenly spaced along the list; 0: all on a GPU (10,000 of them on both strands), 1,000 on a CPU
+probe_pairs = 0         # pairs that the probe trains on; 0: 10,000 on a GPU, 1,000 on a CPU
 probe_epochs = 20       # passes over them
 layer = -1              # the probe reads the states after this many blocks; -1: after all of them, as the official one
 pool = ""               # mean: a linear probe on states averaged over the window; "": the official CNN on the state at each base
@@ -331,8 +331,8 @@ if __name__ == "__main__":
         die(f"{ckpt} has a context of {model.config.block_size}: a window and its start symbol take {WINDOW + 1}")
     genome = Genome(find_dataset(dataset or checkpoint["config"].get("dataset", "")))
     elements = read_bed(path := ccre or find_ccre(genome.folder))
-    rows, many = choose(elements, genome, split, path), len(elements) if full else 20_000 if device.type == "cuda" else 1_000
-    tested = spaced(rows[split], max_pairs or many)
+    rows, many = choose(elements, genome, split, path), len(elements) if full else 10_000 if device.type == "cuda" else 1_000
+    tested = spaced(rows[split], max_pairs or (len(elements) if device.type == "cuda" else many))
     used, folds, how = make_folds(elements, rows, tested, probe_pairs or many)
     if not folds and only != "zero_shot":
         die("the probe needs elements on three chromosomes, to train, select and test: --only=zero_shot does without it")
@@ -376,16 +376,19 @@ if __name__ == "__main__":
         notes.append(f"Markov orders 1 to {order} on {len(sample):,} {'tested' if val is tested else 'val'} pairs, which choose the order: "
                      + " ".join(f"{a:.3f}" for a in by_order.values()))
         record("uniform", "zero_shot", rate(np.zeros(len(pairs))), time.perf_counter())
+        twice = spaced(np.arange(len(pairs)), max(many, max_pairs))
+        notes += [f"both strands: {len(twice):,} of the pairs"] * (len(twice) < len(pairs))
         models = {"bigram": (markov, "cpu", 1), f"Markov order {best}" if best > 1 else "bigram": (markov, "cpu", best)}
         for name, (scored, where, markov.order) in {**models, "this model": (model, device, 1)}.items():
             began = time.perf_counter()
-            one, other = (-np.diff(score(scored, x, batch_size, name, where))[:, 0] for x in (pairs, reverse_complement(pairs)))
+            one, other = (-np.diff(score(scored, x, batch_size, name, where))[:, 0] for x in (pairs, reverse_complement(pairs[twice])))
             if scored is model and dtype != torch.float32:
                 flips = int(((one[some] > TIE) != (exact > TIE)).sum())
                 notes.append(f"{str(dtype)[6:]} changes the verdict on {flips} of {len(some):,} pairs against float32, and a pair's difference by "
                              f"{np.median(abs(one[some] - exact)):.2g} nats (median), {abs(one[some] - exact).max():.2g} at most")
-            both = lambda mask: dict(rate(one[mask]), both_strands=rate((one + other)[mask] / 2))
-            record(name, "zero_shot", dict(both(...), by_class={k: both(chosen.kind == k) for k in sorted(set(chosen.kind) - {""})}), began)
+            mean = (one[twice] + other) / 2
+            both = lambda mask: dict(rate(one[mask]), both_strands=rate(mean[mask[twice]]) if mask[twice].any() else {})
+            record(name, "zero_shot", dict(both(np.full(len(pairs), True)), by_class={k: both(chosen.kind == k) for k in sorted(set(chosen.kind) - {""})}), began)
     if only != "zero_shot":
         sample, sizes = make_pairs(genome, elements[used])[0], [len(fold[0]) for fold in folds]
         epochs, batch = (150, 2048) if full else (probe_epochs, probe_batch or min(2048, max(16, sizes[0] // 32)))

@@ -17,6 +17,7 @@ from conftest import one_line_error, random_dna, run, write_genome
 from data import Genome, decode, encode, reverse_complement
 from model import GPT, GPTConfig, Markov, base_nll
 from runtime import load_model, save_checkpoint
+from tests.ablate import edited_copy
 from tests.test_prepare import server  # a fixture: a web server with faults
 
 COMPLEMENT = dict(zip("ACGTN", "TGCAN"))
@@ -360,6 +361,17 @@ def test_the_script_end_to_end(world, tmp_path):
     assert sum(c["pairs"] for c in zero["by_class"].values()) == 20 and set(zero["by_class"]) == {"PLS", "dELS"}
     assert models["uniform"]["zero_shot"]["ties"] == 20 and models["uniform"]["zero_shot"]["accuracy"] == 0
     assert all(models[k]["probe"]["pairs"] == 20 for k in ("one-hot", "bigram", "untrained", "this model", "ab initio CNN"))
+
+
+def test_a_gpu_scores_all_pairs_and_some_on_both_strands(world, tmp_path):
+    edited_copy(tmp_path / "copy", [("eval_dart.py", '10_000 if device.type == "cuda"', '12 if device.type == "cpu"'),
+                                    ("eval_dart.py", 'len(elements) if device.type == "cuda"', 'len(elements) if device.type == "cpu"')])
+    words = ("--ckpt", world[0] / "ckpt.pt", "--only=zero_shot", "--device=cpu", "--dtype=float32", "--markov_order=2", "--json")
+    done = [run("eval_dart.py", *words, tmp_path / "some.json", cwd=tmp_path / "copy"), run("eval_dart.py", *words, tmp_path / "all.json")]
+    assert all(d.returncode == 0 for d in done) and "32 of 32 on" in done[0].stdout and "both strands: 12 of the pairs" in done[0].stdout, done[0].stderr
+    some, every = (json.loads((tmp_path / f"{name}.json").read_text())["models"]["this model"]["zero_shot"] for name in ("some", "all"))
+    assert some["accuracy"] == every["accuracy"] and (some["both_strands"]["pairs"], every["both_strands"]["pairs"]) == (12, 32)
+    assert sum(c["both_strands"].get("pairs", 0) for c in some["by_class"].values()) == 12
 
 
 def test_the_script_names_its_deviations(world, tmp_path):

@@ -140,11 +140,13 @@ def train(dev, precision, autocast):
         plain = dict(size, kmer=1, conv=1)
         kinds = {"ours, eager": (Ours, size, False), "plain block, eager": (Ours, plain, False), "nanoGPT, eager": (Theirs, size, False),
                  "ours, compiled": (Ours, size, True), "plain block, compiled": (Ours, plain, True), "nanoGPT, compiled": (Theirs, size, True)}
-        kinds = {k: v for k, v in kinds.items() if (nanogpt or v[0] is Ours) and (not v[2] or has_compiler(dev) and not quick) and (v[2] or not gpu)}
+        compiles = has_compiler(dev) and not quick
+        kinds = {k: v for k, v in kinds.items() if (nanogpt or v[0] is Ours) and (v[2] == compiles if gpu else not v[2] or compiles)}
         bases = torch.randint(4, (micro, block_size), device=dev)
         runs, made = {}, {}
         for kind, (make, size, compiled) in kinds.items():
             torch.manual_seed(0)
+            held = torch.cuda.memory_allocated(dev) if gpu else 0  # by those before
             with redirect_stdout(None):  # nanoGPT counts its parameters aloud
                 made[kind] = trainer = make(size, dev, precision, compiled)
 
@@ -161,7 +163,7 @@ def train(dev, precision, autocast):
             if compiled:
                 row("train", f"first step, {kind}, {case}", now(dev) - began, "s")
             if gpu:
-                row("train", f"memory, {kind}, {case}", peak_memory(dev) / 1e9, "GB")
+                row("train", f"memory, {kind}, {case}", (peak_memory(dev) - held) / 1e9, "GB")
         speeds = {kind: rate * micro * block_size for kind, rate in in_turns(dev, **runs).items()}
         best = max((k for k in speeds if k.startswith("nanoGPT")), key=speeds.get, default=None)
         for kind, speed in speeds.items():
@@ -175,17 +177,18 @@ def train(dev, precision, autocast):
         row("train", f"MFU, {fastest}, {case}", speeds[fastest] * flops / matmul, "of the matmul rate")
         if sheet == sheet:
             row("train", f"MFU, {fastest}, {case}", speeds[fastest] * flops / sheet, "of the data sheet")
-        breakdown(made[fastest], bases, dev, autocast, f"{fastest}, {case}", speeds[fastest])
-        del runs, made
+        breakdown(made[fastest], bases, dev, autocast, f"{fastest}, {case}")
+        del runs, made, trainer, step
     return speeds[fastest], block_size
 
 
-def breakdown(trainer, bases, dev, autocast, case, speed):
+def breakdown(trainer, bases, dev, autocast, case):
     """Where the time of one step of one micro-batch goes, and the optimiser's share of a step of 2^20 bases."""
     parts = {"data to the device": [], "forward": [], "backward": [], "clipping and optimisers": []}
+    host = bases.byte().cpu()
     for _ in range(2 + 3 * rounds):
         marks = [now(dev)]
-        x = bases.byte().cpu().to(dev).long()
+        x = host.to(dev).long()
         marks.append(now(dev))
         with autocast:
             loss = trainer.loss(x)
@@ -199,11 +202,14 @@ def breakdown(trainer, bases, dev, autocast, case, speed):
     took = {part: median(times[2:]) for part, times in parts.items()}
     for part, t in took.items():
         row("train", f"{part}, {case}", t * 1e3, "ms")
-    row("train", f"optimiser of 2^20 bases' step, {case}", took["clipping and optimisers"] / (took["clipping and optimisers"] + 2 ** 20 / speed), "of the step")
+    optimiser = took.pop("clipping and optimisers")
+    step = optimiser + 2 ** 20 / bases.numel() * sum(took.values())
+    row("train", f"optimiser of 2^20 bases' step, {case}", optimiser / step, "of the step")
     matrices = [p.detach() for p in trainer.model.matrices()]
     stacks = [torch.stack([p for p in matrices if p.shape == shape]) for shape in sorted({p.shape for p in matrices})]
+    stacks = [s.view(-1, s.size(2), s.size(2)) if s.size(1) == 3 * s.size(2) else s for s in stacks]  # qkv, as Muon has it
     newton = 1 / in_turns(dev, newton=lambda: [orthogonalize(s.to(trainer.optimizers[0].dtype)) for s in stacks])["newton"]
-    row("train", f"Newton-Schulz alone of 2^20 bases' step, {case}", newton / (took["clipping and optimisers"] + 2 ** 20 / speed), "of the step")
+    row("train", f"Newton-Schulz alone of 2^20 bases' step, {case}", newton / step, "of the step")
 
 
 def loader(dev, speed=None, block_size=1024):

@@ -301,8 +301,9 @@ def probe_metrics(margin, tie=0):
 
 def make_folds(elements, rows, tested, wanted):
     """(rows for the probe, folds of them, which kind): the official split, or by chromosome where that leaves too few elements."""
+    tested = spaced(tested, wanted)
     if len(rows) == 3 and min(len(rows["train"]), len(rows["val"])) >= FEW:
-        parts = spaced(rows["train"], wanted), spaced(rows["val"], wanted // 4 + 1), spaced(tested, wanted)
+        parts = spaced(rows["train"], wanted), spaced(rows["val"], wanted // 4 + 1), tested
         ends = np.cumsum([len(part) for part in parts])
         return np.concatenate(parts), [np.split(np.arange(ends[-1]), ends[:-1])], "official split"
     # up to five groups of chromosomes: each is tested in turn, the next selects, the others train; no folds below three
@@ -321,9 +322,10 @@ if __name__ == "__main__":
         die("split is train, val or test, only zero_shot or probe; probe_epochs starts at 1, the other counts at 0")
     if json and not Path(json).absolute().parent.is_dir():
         die(f"{json}: no such folder: make it first")
-    device, dtype, autocast = pick_device(device, dtype)
+    device, dtype, _ = pick_device(device, dtype)
     batch_size = batch_size or (8 if device.type == "cpu" else 128)
     torch.set_float32_matmul_precision("highest")  # float32 means it
+    torch.backends.cudnn.allow_tf32 = False  # in the probes' convolutions too
     model, checkpoint = load_model(ckpt, device)
     if not -1 <= layer <= model.config.n_layer or pool not in ("", "mean"):
         die(f"layer is 0 to {model.config.n_layer} for {ckpt}, or -1 for the last; pool is mean or nothing")
@@ -352,7 +354,7 @@ if __name__ == "__main__":
     if dtype != torch.float32:
         if only != "probe":
             exact = -np.diff(score(model, pairs[some], batch_size, "float32", device))[:, 0]
-        model.forward, model.states = autocast(model.forward), autocast(model.states)  # the model, not the probe
+        model.forward, model.states = (torch.autocast(device.type, dtype)(f) for f in (model.forward, model.states))  # the model, not the probe
     results = {"settings": run, "step": checkpoint["step"], "notes": notes, "models": {}, "published": PUBLISHED, "footnote": FOOTNOTE}
 
     def record(name, what, result, began):

@@ -36,6 +36,12 @@ def rotate(x, cos, sin):
     return torch.cat((a * cos + b * sin, b * cos - a * sin), -1)
 
 
+def relu2(x):
+    """ReLU squared (So et al., 2021), by a product: CUDA's autocast would compute .square() in fp32."""
+    x = F.relu(x)
+    return x * x
+
+
 def convolve(x, weight, past):
     """x (B, T, D) plus a causal convolution of each channel apart: weight[j] (1, D) times the state len(weight) - j bases before.
 
@@ -75,7 +81,7 @@ class Block(nn.Module):
 
     def forward(self, x, cos, sin, cache=None, past=(None, None), pos=0):
         x = x + self.dropout(self.attention(convolve(norm(x), self.attn_conv, past[0]), cos, sin, cache, pos))
-        return x + self.dropout(self.mlp_out(F.relu(self.mlp_in(convolve(norm(x), self.mlp_conv, past[1]))).square()))
+        return x + self.dropout(self.mlp_out(relu2(self.mlp_in(convolve(norm(x), self.mlp_conv, past[1])))))
 
 
 class GPT(nn.Module):

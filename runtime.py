@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import sys
+import sysconfig
 import zipfile
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -99,9 +100,9 @@ def load_model(path, device="cpu"):
 
 
 def has_compiler(device):
-    """Whether torch.compile can work here: it needs a C++ compiler on a CPU, a C compiler for Triton on a GPU."""
+    """Whether torch.compile can work here: it needs Python.h and a C++ compiler on a CPU, a C compiler for Triton on a GPU; not on a Mac's yet."""
     names = (os.environ.get("CXX"), "g++", "c++", "clang++") if device.type == "cpu" else (os.environ.get("CC"), "gcc", "cc", "clang")
-    return any(shutil.which(name) for name in names if name)
+    return device.type != "mps" and Path(sysconfig.get_path("include"), "Python.h").is_file() and any(shutil.which(name) for name in names if name)
 
 
 def machine_peak(device):

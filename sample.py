@@ -48,6 +48,7 @@ def generate(model, prompt, n, temperature=1.0, top_k=0, generator=None, dtype=t
     for end in range(prompt.size(1), tokens.size(1)):
         if cache is None or cache["pos"] == size:
             known = tokens[:, :end] if end < size else torch.cat((prompt[:, :1], tokens[:, end - size // 2:end]), 1)
+            cache = None  # frees the old one before there is a new one
             cache = model.new_cache(len(prompt), dtype)
             logits = model(known, cache)[:, -1]
         else:
@@ -130,6 +131,7 @@ def main():
     if out and not Path(out).absolute().parent.is_dir():
         die(f"--out={out}: no such folder: make it first")
     dev, precision, autocast = pick_device(device, dtype)
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it may plan anew for every length of the cache
     if dev.type == "cpu":
         torch.set_num_threads(1)  # a step is too small to share: threads would mostly wait for each other
         if dtype == "auto":

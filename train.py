@@ -68,15 +68,17 @@ dtype = "auto"          # auto | bfloat16 | float16 | float32
 compile = "auto"        # torch.compile: auto | True | False
 config = configure(globals())
 
-FREE = {"out_dir", "dataset", "batch_size", "log_interval", "eval_interval", "markov_order", "device", "dtype", "compile"}  # the rest makes a run what it is
+FREE = set("out_dir dataset batch_size log_interval eval_interval markov_order device dtype compile".split())  # the rest makes a run what it is
+LIMITS = {
+    **dict.fromkeys("batch_size block_size n_layer n_head n_embd max_iters log_interval eval_interval eval_tokens".split(), (1, 2**62)),
+    **dict.fromkeys("learning_rate embed_lr head_lr weight_decay grad_clip".split(), (0, 1e38)),
+    **dict.fromkeys("rc warmup cooldown".split(), (0, 1)), "dropout": (0, 0.9), "repeat_weight": (0, 1e6), "seed": (0, 2**32),
+    "kmer": (1, 9), "conv": (1, 64), "batch_tokens": (1, 2**30), "markov_order": (0, 13)}
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
 
 def main():
-    at_least_1 = dict.fromkeys(("batch_size", "block_size", "n_layer", "n_head", "n_embd", "max_iters", "log_interval", "eval_interval", "eval_tokens"), (1, 2**62))
-    rates = dict.fromkeys(("learning_rate", "embed_lr", "head_lr", "weight_decay"), (0, 1e38))
-    for key, (low, high) in dict(at_least_1, **rates, kmer=(1, 9), conv=(1, 64), batch_tokens=(1, 2**30), markov_order=(0, 13), rc=(0, 1), warmup=(0, 1), cooldown=(0, 1),
-                                 dropout=(0, 0.9), seed=(0, 2**32), repeat_weight=(0, 1e6), grad_clip=(0, 1e38)).items():
+    for key, (low, high) in LIMITS.items():
         if not low <= config[key] <= high:
             die(f"{key} = {config[key]}: give {f'at least {low}' if high == 2**62 else f'{low} to {high}'}")
     if compile not in ("auto", True, False):
@@ -122,14 +124,15 @@ def main():
     torch.manual_seed(seed)
     model_args = dict(block_size=block_size, n_layer=n_layer, n_head=n_head, n_embd=n_embd, kmer=kmer, conv=conv, dropout=dropout)
     try:
-        model = GPT(GPTConfig(**model_args)).to(dev)
+        model = GPT(GPTConfig(**model_args))
     except (ValueError, RuntimeError) as error:
         die(f"no such model: {error}")
+    model.to(dev)
     compiled = has_compiler(dev) and (compile is True or compile == "auto" and dev.type == "cuda")
     if compiled:
         model.compile(dynamic=False)
-    elif compile is True:
-        say("no C++ compiler here: going on without compile (Debian, Ubuntu: apt install g++)")
+    elif compile is True or compile == "auto" and dev.type == "cuda":
+        say("no C++ compiler and Python.h here: going on without compile, slower and in more memory (Debian, Ubuntu: apt install g++ python3-dev)")
     matrices = model.matrices()
     muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32)
     others = [p for name, p in model.named_parameters() if name.startswith("wte") or name.endswith("_conv") and p.numel()]
@@ -215,8 +218,9 @@ def main():
         """What it takes to go on after `step` steps as if nothing had happened."""
         if not all(p.isfinite().all() for p in parameters):
             die(f"step {step}: the weights are not finite: lower learning_rate or raise warmup; {last} is the last good state")
-        return dict(model=model.state_dict(), model_args=model_args, config=run, data=data_info, step=step, seconds=seconds, val=val, evaluated=evaluated, best_bits=best_bits,
-                    since=torch.stack(since).cpu() if since else torch.empty(0, 2), optimizers=[opt.state_dict() for opt in optimizers], scaler=scaler.state_dict(), torch=str(torch.__version__))
+        return dict(model=model.state_dict(), model_args=model_args, config=run, data=data_info, torch=str(torch.__version__), step=step,
+                    seconds=seconds, val=val, evaluated=evaluated, best_bits=best_bits, scaler=scaler.state_dict(),
+                    optimizers=[opt.state_dict() for opt in optimizers], since=torch.stack(since).cpu() if since else torch.empty(0, 2))
 
     # ---- the loop
     loader = ThreadPoolExecutor(1)  # reads the next step's windows while this one is computed
@@ -224,6 +228,8 @@ def main():
     end, mark, mark_step, skipped = max(start, max_iters), time.time(), start, 0
     for step in range(start, end + 1):
         if step and (step % eval_interval == 0 or step == end) and evaluated != step:
+            if since:
+                since[-1].tolist()  # a GPU may still be at it
             seconds += time.time() - mark
             model.eval()
             found = evaluate(model, val_windows, micro, dev, autocast, rank, world, stop)
@@ -267,9 +273,10 @@ def main():
         if world > 1:  # one sum over all processes; every part was divided by the whole step's weight already
             flat = torch.cat([p.grad.flatten() for p in parameters] + [loss.view(1)])
             dist.all_reduce(flat)
-            loss = flat[-1]
+            loss.copy_(flat[-1])
             for p, g in zip(parameters, flat[:-1].split([p.numel() for p in parameters])):
-                p.grad.copy_(g.view_as(p))
+                p.grad = g.view_as(p)
+            del flat, g
         for opt in optimizers if scaler.is_enabled() else ():
             scaler.unscale_(opt)
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip or math.inf)
@@ -286,7 +293,7 @@ def main():
         done = step + 1
         since.append(torch.stack((loss, grad_norm)))
         if done % log_interval == 0 or done == max_iters or done == 1:
-            history, now = torch.stack(since).tolist(), time.time()  # the one place that waits for the device
+            history, now = torch.stack(since).tolist(), time.time()  # where a GPU is waited for
             for at, (nats, size) in enumerate(history, done - len(since) + 1):
                 if not math.isfinite(nats) or not (math.isfinite(size) or scaler.is_enabled()):
                     die(f"step {at}: loss {nats}, gradient norm {size}: lower learning_rate or raise warmup; {last} is the last good state")

@@ -61,7 +61,7 @@ CALL = "is_causal=T > 1)"
 BLOCKS = "x = block(x, cos, sin, cache[\"kv\"][i], cache[\"past\"][i], pos) if cache else block(x, cos, sin)"
 MLP_IN, MLP_OUT = "self.mlp_in = nn.Linear(D, 4 * D, bias=False)", "self.mlp_out = nn.Linear(4 * D, D, bias=False)"
 BEFORE_ATTENTION, BEFORE_MLP = "convolve(norm(x), self.attn_conv, past[0])", "convolve(norm(x), self.mlp_conv, past[1])"
-MLP = f"self.mlp_out(F.relu(self.mlp_in({BEFORE_MLP})).square())"
+MLP = f"self.mlp_out(relu2(self.mlp_in({BEFORE_MLP})))"
 EMBED = "            x = x + table(code)\n"
 NORMED = "x, cos, sin = norm(x), self.cos"
 INIT = ("            elif name.startswith(\"wte\"):", "            elif \"extra\" in name:\n                pass\n            elif name.startswith(\"wte\"):")
@@ -81,7 +81,7 @@ setting("no convolution", conv=1)
 setting("no convolution, no k-mers", conv=1, kmer=1)
 edit("convolution before attention alone", NOT_BEFORE_MLP)
 edit("convolution before the MLP alone", NOT_BEFORE_ATTENTION)
-edit("convolution inside the MLP too", INIT, new("self.extra = nn.Parameter(torch.zeros(config.conv - 1, 1, 4 * D))"), (MLP, f"self.mlp_out(F.relu(convolve(self.mlp_in({BEFORE_MLP}), self.extra, None)).square())"))
+edit("convolution inside the MLP too", INIT, new("self.extra = nn.Parameter(torch.zeros(config.conv - 1, 1, 4 * D))"), (MLP, f"self.mlp_out(relu2(convolve(self.mlp_in({BEFORE_MLP}), self.extra, None)))"))
 edit("convolution of q, k, v", INIT, NOT_BEFORE_ATTENTION, new("self.extra = nn.Parameter(torch.zeros(config.conv - 1, 1, 3 * D))"), ("self.qkv(x).view", "convolve(self.qkv(x), self.extra, None).view"))
 for share in (2, 4):  # of each half of a head, so that pairs of the rotation stay together
     edit(f"1/{share} of each key from the base before", (ROTATED, ROTATED + f"""        if T > 1:
@@ -117,6 +117,10 @@ for k, rows in ((8, 2 ** 16), (10, 2 ** 18), (12, 2 ** 18), (16, 2 ** 18)):
     edit(f"{k}-mer embedding, {rows} rows", INIT, new(f"self.extra = nn.Embedding({rows}, config.n_embd)\n        nn.init.normal_(self.extra.weight, std=0.02)", IN_GPT),
          (NORMED, f"long = 0\n        past = F.pad(idx, ({k - 1}, 0), value=N)\n        for j in range({k}):\n            long = long * 5 + past[:, j:j + T]\n"
           f"        x = x + self.extra((long * 0x9E3779B97F4A7C15 >> 20) % {rows} if {rows} < 5 ** {k} else long)\n        " + NORMED))
+for far in (1, 3):
+    edit(f"{far} hexamers further back", new(f"self.far = nn.ModuleList(nn.Linear(config.n_embd, config.n_embd, bias=False) for _ in range({far}))", IN_GPT),
+         ("in self.blocks.parameters() if", "in (*self.blocks.parameters(), *self.far.parameters()) if"), ('"lm_head.weight", "_conv")', '"lm_head.weight", "_conv")) or name.startswith(("far",)'),
+         (NORMED, "x = norm(x)\n        x = x + sum(W(F.pad(x, (0, 0, 6 * j, 0))[:, :T]) for j, W in enumerate(self.far, 1))\n        " + NORMED))
 for top in (6, 8, 10):
     edit(f"k-mer logits up to {top}", INIT, new(f"self.extra = nn.ParameterList(torch.zeros(4 ** k, 4) for k in range(1, {top} + 1))", IN_GPT),
          ("return self.lm_head(self.states(idx, cache))[..., :N].float()", f"""logits, code = self.lm_head(self.states(idx, cache))[..., :N].float(), 0
@@ -145,7 +149,7 @@ edit("normalised rows (NorMuon)", ("            for p, u in zip(params, update):
 edit("AdamW betas 0.8, 0.95", ("train.py", "betas=(0.9, 0.95)", "betas=(0.8, 0.95)"))
 edit("AdamW betas 0.9, 0.99", ("train.py", "betas=(0.9, 0.95)", "betas=(0.9, 0.99)"))
 edit("AdamW betas 0.9, 0.999", ("train.py", "betas=(0.9, 0.95)", "betas=(0.9, 0.999)"))
-edit("GELU", (MLP, MLP.replace("F.relu(", "F.gelu(").replace(".square()", "")))
+edit("GELU", (MLP, MLP.replace("relu2(", "F.gelu(")))
 edit("SwiGLU", (MLP_IN, MLP_IN.replace("4 * D", "6 * D")), (MLP_OUT, MLP_OUT.replace("4 * D", "3 * D")),
      (MLP, "self.mlp_out(torch.mul(*(lambda a, b: (F.silu(a), b))(*self.mlp_in(convolve(norm(x), self.mlp_conv, past[1])).chunk(2, -1))))"), ("rows = cols if rows == 3 * cols else rows", "rows = cols if rows % cols == 0 and rows > 4 * cols or rows == 3 * cols else rows"))
 edit("MLP of 8 widths", (MLP_IN, MLP_IN.replace("4 *", "8 *")), (MLP_OUT, MLP_OUT.replace("4 *", "8 *")))

@@ -80,7 +80,7 @@ def same(a, b):
 
 
 def kept(path):
-    checkpoint = torch.load(path, weights_only=True)
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     return {k: v for k, v in checkpoint.items() if k not in ("seconds", "config")}
 
 

@@ -53,7 +53,7 @@ def blocks(path, md5, bar):
     with open(path, "rb") as file:
         while chunk := file.read(BLOCK // 4):
             gzipped = chunk.startswith(b"\x1f\x8b") if gzipped is None else gzipped
-            md5.update(chunk)
+            THREAD.submit(md5.update, chunk)
             bar.update(len(chunk))
             while gzipped and (chunk := chunk.lstrip(b"\0") if inflate and inflate.eof else chunk):  # zeros may fill it up
                 if inflate is None or inflate.eof:
@@ -203,7 +203,7 @@ def prepare(fasta, chroms, out, val_chroms, test_chroms, assembly, url, keep_fas
                     splits[split]["chroms"].append({**row, "offset": splits[split]["bases"]})
                     for key, count in counts.items():
                         splits[split][key] += count
-            source["md5"] = md5.hexdigest()
+            source["md5"] = THREAD.submit(md5.hexdigest).result()  # after all of its updates
         check([row["name"] for split in splits.values() for row in split["chroms"]])
         meta = dict(format=FORMAT, assembly=assembly, source=list(sources.values()), min_gap=MIN_GAP, splits=splits)
         (work / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")

@@ -38,8 +38,8 @@ ccre = ""               # a BED of elements; "": ccre.bed in the dataset's folde
 split = "test"          # whose DART-Eval chromosomes to test on: train | val | test
 only = ""               # zero_shot | probe, to do one of the two
 full = False            # the official size: all pairs, and a probe of 150 epochs over all of them; days without a large GPU
-max_pairs = 0           # pairs scored, evenly spaced along the list; 0: all on a GPU (10,000 of them on both strands), 1,000 on a CPU
-probe_pairs = 0         # pairs that the probe trains on; 0: 10,000 on a GPU, 1,000 on a CPU
+max_pairs = 0           # pairs scored, evenly spaced along the list; 0: all on a GPU (5,000 of them on both strands), 1,000 on a CPU
+probe_pairs = 0         # pairs that the probe trains on; 0: 5,000 on a GPU, 1,000 on a CPU
 probe_epochs = 20       # passes over them
 layer = -1              # the probe reads the states after this many blocks; -1: after all of them, as the official one
 pool = ""               # mean: a linear probe on states averaged over the window; "": the official CNN on the state at each base
@@ -333,7 +333,7 @@ if __name__ == "__main__":
         die(f"{ckpt} has a context of {model.config.block_size}: a window and its start symbol take {WINDOW + 1}")
     genome = Genome(find_dataset(dataset or checkpoint["config"].get("dataset", "")))
     elements = read_bed(path := ccre or find_ccre(genome.folder))
-    rows, many = choose(elements, genome, split, path), len(elements) if full else 10_000 if device.type == "cuda" else 1_000
+    rows, many = choose(elements, genome, split, path), len(elements) if full else 5_000 if device.type == "cuda" else 1_000
     tested = spaced(rows[split], max_pairs or (len(elements) if device.type == "cuda" else many))
     used, folds, how = make_folds(elements, rows, tested, probe_pairs or many)
     if not folds and only != "zero_shot":

@@ -364,7 +364,7 @@ def test_the_script_end_to_end(world, tmp_path):
 
 
 def test_a_gpu_scores_all_pairs_and_some_on_both_strands(world, tmp_path):
-    edited_copy(tmp_path / "copy", [("eval_dart.py", '10_000 if device.type == "cuda"', '12 if device.type == "cpu"'),
+    edited_copy(tmp_path / "copy", [("eval_dart.py", '5_000 if device.type == "cuda"', '12 if device.type == "cpu"'),
                                     ("eval_dart.py", 'len(elements) if device.type == "cuda"', 'len(elements) if device.type == "cpu"')])
     words = ("--ckpt", world[0] / "ckpt.pt", "--only=zero_shot", "--device=cpu", "--dtype=float32", "--markov_order=2", "--json")
     done = [run("eval_dart.py", *words, tmp_path / "some.json", cwd=tmp_path / "copy"), run("eval_dart.py", *words, tmp_path / "all.json")]

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from data import encode, reverse_complement
-from model import GPT, N, GPTConfig, Markov, Muon, base_nll, orthogonalize
+from model import GPT, N, GPTConfig, Markov, Muon, base_nll, kmers, orthogonalize
 
 
 def small(scale=0.3, **changes):
@@ -139,6 +139,15 @@ def naive_markov(bases, order, strength):
         tables.append({context: (c + strength * shorter[context[1:]]) / (c.sum() + strength) for context, c in level.items()})
         shorter = tables[-1]
     return tables
+
+
+@given(st.integers(1, 15), st.lists(st.sampled_from((0, 1, 2, 3, 3, 2, 1, 0, 3, N)), min_size=15, max_size=60))
+def test_kmers_are_numbers_in_base_4_and_negative_at_n(k, tokens):
+    found = kmers(torch.tensor(tokens), k).tolist()
+    windows = [tokens[i:i + k] for i in range(len(tokens) - k + 1)]
+    assert len(found) == len(windows)
+    for number, window in zip(found, windows):
+        assert number < 0 if N in window else number == int("".join(map(str, window)), 4)
 
 
 def test_markov_against_dictionaries():

@@ -132,7 +132,7 @@ def main():
     if compiled:
         model.compile(dynamic=False)
     elif compile is True or compile == "auto" and dev.type == "cuda":
-        say("no C++ compiler and Python.h here: going on without compile, slower and in more memory (Debian, Ubuntu: apt install g++ python3-dev)")
+        say("going on without compile, slower and in more memory: it needs a C++ compiler and Python.h (apt install g++ python3-dev) and is not for a Mac's GPU")
     matrices = model.matrices()
     muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32)
     others = [p for name, p in model.named_parameters() if name.startswith("wte") or name.endswith("_conv") and p.numel()]

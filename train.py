@@ -133,15 +133,15 @@ def main():
         model.compile(dynamic=False)
     elif compile is True or compile == "auto" and dev.type == "cuda":
         say("going on without compile, slower and in more memory: it needs a C++ compiler and Python.h (apt install g++ python3-dev) and is not for a Mac's GPU")
+    parameters = [p for p in model.parameters() if p.numel()]  # conv = 1 has empty ones
     matrices = model.matrices()
+    elsewhere = {id(p) for p in (*matrices, model.lm_head.weight)}
+    others = [p for p in parameters if id(p) not in elsewhere]
     muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32)
-    others = [p for name, p in model.named_parameters() if name.startswith("wte") or name.endswith("_conv") and p.numel()]
     adam = torch.optim.AdamW([dict(params=others, lr=embed_lr), dict(params=[model.lm_head.weight], lr=head_lr)],
                              betas=(0.9, 0.95), weight_decay=0.0, fused=dev.type in ("cuda", "cpu"))
     optimizers = [muon, adam]
     base_lrs = [[group["lr"] for group in opt.param_groups] for opt in optimizers]
-    parameters = [p for p in model.parameters() if p.numel()]  # conv = 1 has empty ones
-    assert sorted(id(p) for o in optimizers for g in o.param_groups for p in g["params"]) == sorted(map(id, parameters)), "each parameter belongs to one optimiser"
     scaler = torch.amp.GradScaler(dev.type, enabled=precision == torch.float16)
 
     # ---- start, resume or fine-tune

@@ -10,6 +10,7 @@ from data import encode
 from tests import scaling
 from tests.ablate import ROOT, VARIANTS, edited_copy
 from tests.against_nanogpt import KEEP, OURS, always_ahead, seen_before, tokens_to
+from tests.conftest import run
 
 
 @pytest.mark.parametrize("edits", [[c for c in v if isinstance(c, tuple)] for v in VARIANTS.values() if any(isinstance(c, tuple) for c in v)] + [OURS, KEEP],
@@ -20,6 +21,18 @@ def test_every_edit_applies_and_parses(edits, tmp_path):
         text = (tmp_path / "copy" / file).read_text()
         ast.parse(text)
         assert text != (ROOT / file).read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_trains(name, genome_folder, tmp_path):
+    """pytest -m slow tests/test_recipe.py: two steps of each."""
+    edited_copy(tmp_path / "copy", [c for c in VARIANTS[name] if isinstance(c, tuple)])
+    given = [c for c in VARIANTS[name] if isinstance(c, str)]
+    tiny = "--block_size=32 --n_layer=2 --n_head=2 --n_embd=32 --kmer=3 --eval_tokens=1000 --markov_order=0 --device=cpu".split()
+    tiny += [w for w in given if not w.startswith(("--kmer", "--max", "--batch", "--eval"))] + ["--max_iters=2", "--batch_tokens=128", "--batch_size=2"]
+    done = run("train.py", f"--dataset={genome_folder}", f"--out_dir={tmp_path / 'out'}", *tiny, cwd=tmp_path / "copy")
+    assert done.returncode == 0 and (tmp_path / "out" / "summary.json").exists(), done.stderr
 
 
 def test_an_edit_that_does_not_apply_says_so(tmp_path):

@@ -110,13 +110,17 @@ def find_ccre(folder):
 
 
 def choose(elements, genome, split, path="the BED"):
-    """{part: its rows of the BED} for train ... split, by DART-Eval's chromosomes; dies where BED and genome do not fit."""
+    """{part: its rows of the BED} for train ... split, by DART-Eval's chromosomes; dies where BED and genome do not fit.
+
+    By the genome's own split where it has none of them, or trains on some that DART-Eval selects or tests on.
+    """
     ends = {name: chrom["length"] for name, chrom in genome.chroms.items()}
     for e in elements[elements.end > [ends.get(c, math.inf) for c in elements.chrom]]:
         die(f"{path}: {e.chrom}:{e.start}-{e.end} is beyond the end of {e.chrom}: give the BED of {genome.folder}'s assembly")
     parts = {part: [c for c in CHROMS[part] if c in ends] for part in list(CHROMS)[:list(CHROMS).index(split) + 1]}
-    if not any(c in ends for names in CHROMS.values() for c in names):  # no names of DART-Eval's: the genome's own split
-        parts = {part: [c["name"] for c in genome.meta["splits"][part]["chroms"]] for part in parts}
+    own = {part: [c["name"] for c in genome.meta["splits"][part]["chroms"]] for part in CHROMS}
+    if not any(c in ends for names in CHROMS.values() for c in names) or own[split] and split != "train" and set(own["train"]) & set(parts[split]):
+        parts = {part: own[part] for part in parts}
     rows = {part: np.flatnonzero([c in names for c in elements.chrom]) for part, names in parts.items()}
     if not len(rows[split]):
         die(f"{path} (on {elements.chrom[0]}, ...) has no element on {genome.folder}'s {split} chromosomes "
@@ -317,9 +321,12 @@ def make_folds(elements, rows, tested, wanted):
 
 if __name__ == "__main__":
     run = configure(globals())
-    if split not in CHROMS or only not in ("", "zero_shot", "probe") or probe_epochs < 1 or min(
-            max_pairs, probe_pairs, probe_batch, markov_order, batch_size, seed) < 0:
-        die("split is train, val or test, only zero_shot or probe; probe_epochs starts at 1, the other counts at 0")
+    for key, allowed in (("split", list(CHROMS)), ("only", ["", "zero_shot", "probe"]), ("pool", ["", "mean"])):
+        if run[key] not in allowed:
+            die(f"{key} = {run[key]!r}: give one of {', '.join(map(repr, allowed))}")
+    for key in ("max_pairs", "probe_pairs", "probe_epochs", "probe_batch", "markov_order", "batch_size", "seed"):
+        if run[key] < (low := key == "probe_epochs"):
+            die(f"{key} = {run[key]}: give at least {low:d}")
     if json and not Path(json).absolute().parent.is_dir():
         die(f"{json}: no such folder: make it first")
     device, dtype, _ = pick_device(device, dtype)
@@ -327,8 +334,8 @@ if __name__ == "__main__":
     torch.set_float32_matmul_precision("highest")  # float32 means it
     torch.backends.cudnn.allow_tf32 = False  # in the probes' convolutions too
     model, checkpoint = load_model(ckpt, device)
-    if not -1 <= layer <= model.config.n_layer or pool not in ("", "mean"):
-        die(f"layer is 0 to {model.config.n_layer} for {ckpt}, or -1 for the last; pool is mean or nothing")
+    if not -1 <= layer <= model.config.n_layer:
+        die(f"layer = {layer}: give 0 to {model.config.n_layer} for {ckpt}, or -1 for the last")
     if model.config.block_size <= WINDOW:
         die(f"{ckpt} has a context of {model.config.block_size}: a window and its start symbol take {WINDOW + 1}")
     genome = Genome(find_dataset(dataset or checkpoint["config"].get("dataset", "")))

@@ -122,6 +122,7 @@ class GPT(nn.Module):
         With a cache (see new_cache) idx are the tokens that follow those already seen: a prompt first, then one at a time.
         """
         (B, T), c = idx.shape, self.config
+        assert layer is None or 0 <= layer <= c.n_layer, f"layer {layer} of {c.n_layer}"
         pos = cache["pos"] if cache else 0
         assert pos + T <= c.block_size and (T == 1 or pos == 0), f"tokens {pos} to {pos + T} of a context of {c.block_size}"
         before = cache["idx"] if cache else idx.new_full((B, c.kmer - 1), N)

@@ -118,7 +118,7 @@ def summarise(new, genome):
         whole = spectrum(real, k)
         alike = np.mean([divergence(spectrum(part, k), whole) for part in real[:8 * len(new)].reshape(8, len(new), n)])
         lines.append(f"{k}-mer spectrum against the training chromosomes', Jensen-Shannon bits: {divergence(spectrum(new, k), whole):.4f}"
-                     f" (as much real DNA: {alike:.4f}, uniform: {divergence(np.full(4 ** k, 0.25 ** k), whole):.4f})")
+                     f" (as much real DNA: {alike:.4f}, uniform: {divergence(spectrum(rng.integers(0, 4, new.shape), k), whole):.4f})")
     return lines
 
 

@@ -81,6 +81,8 @@ def main():
     for key, (low, high) in LIMITS.items():
         if not low <= config[key] <= high:
             die(f"{key} = {config[key]}: give {f'at least {low}' if high == 2**62 else f'{low} to {high}'}")
+    if init_from not in ("auto", "scratch", "resume") and not Path(init_from).is_file():
+        die(f"init_from = {init_from}: give auto, scratch, resume, or the file of a checkpoint, such as out/ckpt.pt")
     if compile not in ("auto", True, False):
         die(f"compile = {compile!r}: give auto, True or False")
 
@@ -176,8 +178,6 @@ def main():
         for group in muon.param_groups:
             group["weight_decay"] = weight_decay  # which may have changed; the learning rates are set at every step
     elif init_from not in ("auto", "scratch"):
-        if not Path(init_from).is_file():
-            die(f"init_from = {init_from}: give auto, scratch, resume, or the file of a checkpoint, such as out/ckpt.pt")
         source, held = init_from, read_checkpoint(init_from)
         say(f"fine-tuning {init_from}, of step {held['step']}")
     if held:

@@ -160,4 +160,5 @@ def find_dataset(dataset, required=True):
             return folder
     if not required:
         return None
-    die(f"no prepared genome {dataset!r}: run python prepare_hg38.py first, or name the folder that holds its meta.json")
+    out = f" --out=data/{dataset}" * (dataset != "hg38")
+    die(f"no prepared genome {dataset!r}: make it by prepare_hg38.py{out} (README.md has the whole command), or name the folder that holds its meta.json")

@@ -166,9 +166,11 @@ def test_choose_takes_the_chromosomes_of_each_part(world, capsys):
     assert dart.spaced(np.arange(10), 4).tolist() == [0, 2, 5, 7] and dart.spaced(np.arange(3), 9).tolist() == [0, 1, 2]
 
 
-def test_a_genome_of_other_names_is_tested_on_its_own_split(tmp_path):
+@pytest.mark.parametrize("which", (0, 1, 2))
+def test_a_genome_of_other_names_or_split_is_tested_on_its_own(tmp_path, which):
     rng = np.random.default_rng(0)
-    splits = {"train": {"s1": chromosome(rng, 3000)}, "val": {"s2": chromosome(rng, 3000)}, "test": {"s3": chromosome(rng, 3000)}}
+    names = [("s1", "s2", "s3"), ("chr5", "chr18", "chr19"), ("chr1", "chr6", "chr10")][which]  # the second trains on one of DART-Eval's test
+    splits = {part: {name: chromosome(rng, 3000)} for part, name in zip(("train", "val", "test"), names)}
     (tmp_path / "a.bed").write_text(bed_text(rng, {**splits["train"], **splits["test"]}, 5))
     rows = dart.choose(dart.read_bed(tmp_path / "a.bed"), Genome(write_genome(tmp_path / "genome", splits)), "test")
     assert {part: list(found) for part, found in rows.items()} == {"train": [0, 1, 2, 3, 4], "val": [], "test": [5, 6, 7, 8, 9]}
@@ -412,8 +414,8 @@ def test_a_checkpoint_of_another_vocabulary(world, tmp_path, capsys):
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("words, said", ((("--layer=2",), "layer is 0 to 1"), (("--pool=max",), "pool is mean"), (("--split=dev",), "train, val or test"),
-                                         (("--only=zeroshot",), "zero_shot or probe"), (("--json=no/such/r.json",), "no such folder"),
+@pytest.mark.parametrize("words, said", ((("--layer=2",), "layer = 2: give 0 to 1"), (("--pool=max",), "pool = 'max'"), (("--split=dev",), "split = 'dev'"),
+                                         (("--only=zeroshot",), "only = 'zeroshot'.*zero_shot"), (("--probe_epochs=0",), "probe_epochs = 0: give at least 1"), (("--json=no/such/r.json",), "no such folder"),
                                          (("--split=val", "--ccre=chr5.bed"), "no element on"), (("--ccre=chr5.bed",), "three chromosomes"),
                                          (("--ckpt=short.pt",), "context of 350")))
 def test_settings_that_cannot_be(world, tmp_path, monkeypatch, words, said):

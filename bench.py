@@ -29,10 +29,11 @@ from config import configure, die
 from data import N, Genome, Windows, decode
 from eval_dart import WINDOW, make_pairs, score
 from model import GPT, GPTConfig, Muon, base_nll, orthogonalize
-from runtime import has_compiler, machine_peak, peak_memory, pick_device
+from runtime import has_compiler, load_model, machine_peak, peak_memory, pick_device
 from sample import generate
 
 nanogpt = ""        # a clone of nanoGPT, to run its model beside ours
+ckpt = ""           # a trained checkpoint to sample from
 quick = False       # small sizes, a minute on two cores
 rounds = 3          # turns, of which the median counts
 seconds = 4.0       # of each measurement in a turn
@@ -224,23 +225,29 @@ def loader(dev, speed=None, block_size=1024):
 
 
 def sample(dev, precision, autocast):
-    """New bases a second after an empty prompt: cached, one and many at once; the whole context each time; nanoGPT's generate."""
+    """New bases a second after an empty prompt: cached, one and many at once; the whole context each time; nanoGPT's generate.
+
+    How many bases a pass draws depends on what the model knows: without a trained checkpoint, one.
+    """
     flagship, laptop = dict(n_layer=12, n_head=6, n_embd=768), dict(n_layer=4, n_head=3, n_embd=192)
     size = dict(dict(n_layer=2, n_head=2, n_embd=64) if quick else flagship if dev.type == "cuda" else laptop, block_size=256 if quick else 1024)
     new, many = (50, 8) if quick else (1000, 256 if dev.type == "cuda" else 64)
-    model = GPT(GPTConfig(**size)).to(dev).eval()
+    model = load_model(ckpt, dev)[0] if ckpt else GPT(GPTConfig(**size)).to(dev).eval()
+    size = {k: getattr(model.config, k) for k in size}
     threads = torch.get_num_threads()
+    rows_of = dict(one=1, few=4, many=many)
 
-    def cached(rows):
-        for _ in generate(model, torch.full((rows, 1), N, device=dev), new, dtype=precision):
+    def cached(rows, ahead):
+        for _ in generate(model, torch.full((rows, 1), N, device=dev), new, dtype=precision, ahead=ahead):
             pass
 
     @torch.no_grad()
     def whole():
         tokens = torch.full((1, 1), N, device=dev)
         for _ in range(new):
-            tokens = torch.cat((tokens, model(tokens)[:, -1].softmax(-1).multinomial(1)), 1)
-    runs = {"one": lambda: cached(1), "many": lambda: cached(many), "whole": whole}
+            tokens = torch.cat((tokens, model(tokens[:, -size["block_size"]:])[:, -1].softmax(-1).multinomial(1)), 1)
+    runs = {name: lambda rows=rows: cached(rows, None if ckpt else 1) for name, rows in rows_of.items()}
+    runs.update({"one base a pass": lambda: cached(1, 1), "whole": whole})
     if nanogpt:
         module = their_model()
         with redirect_stdout(None):
@@ -249,15 +256,16 @@ def sample(dev, precision, autocast):
     if dev.type == "cpu":
         torch.set_num_threads(1)  # as sample.py does; nanoGPT gets the faster of one thread and all
     with autocast:
-        rates = in_turns(dev, **runs)
+        rates = {name: rate * new * rows_of.get(name, 1) for name, rate in in_turns(dev, **runs).items()}
         torch.set_num_threads(threads)
         if nanogpt and threads > 1:
-            rates["nanoGPT"] = max(rates["nanoGPT"], in_turns(dev, nanoGPT=runs["nanoGPT"])["nanoGPT"])
-    case = f"{size['n_layer']} x {size['n_embd']}, {new:,} bases"
-    row("sample", f"cached, one at a time, {case}", rates["one"] * new, "bases/s", "the whole context each time", rates["whole"] * new)
-    if nanogpt:
-        row("sample", f"cached, one at a time, {case}", rates["one"] * new, "bases/s", "nanoGPT's generate", rates["nanoGPT"] * new)
-    row("sample", f"cached, {many} at once, {case}", rates["many"] * new * many, "bases/s", "one at a time", rates["one"] * new)
+            rates["nanoGPT"] = max(rates["nanoGPT"], in_turns(dev, nanoGPT=runs["nanoGPT"])["nanoGPT"] * new)
+    case = f"{size['n_layer']} x {size['n_embd']}, block {size['block_size']}, {new:,} bases" + (f", {ckpt}" if ckpt else ", untrained")
+    beside = [("one base a pass", rates["one base a pass"]), ("the whole context each time", rates["whole"])]
+    for anchor in beside + ([("nanoGPT's generate", rates["nanoGPT"])] if nanogpt else []):
+        row("sample", f"one at a time, {case}", rates["one"], "bases/s", *anchor)
+    for name in ("few", "many"):
+        row("sample", f"{rows_of[name]} at once, {case}", rates[name], "bases/s", "one at a time", rates["one"])
 
 
 def prepare(dev):

@@ -42,17 +42,17 @@ def relu2(x):
     return x * x
 
 
-def convolve(x, weight, past):
+def convolve(x, weight, past=None, pos=0):
     """x (B, T, D) plus a causal convolution of each channel apart: weight[j] (1, D) times the state len(weight) - j bases before.
 
-    past: None, or a (B, len(weight), D) tensor of the states before x, which is moved on in place.
+    past: None, or (B, len(weight) + block_size, D), where x is kept from pos on, behind len(weight) zeros.
     """
     K, T = len(weight), x.size(1)
-    seen = F.pad(x, (0, 0, K, 0)) if past is None else torch.cat((past.type_as(x), x), 1)
-    if past is not None:
-        past.copy_(seen[:, T:])
-    if T == 1:  # one token at a time, K small sums take longer than one
-        return x + (weight[:, 0] * seen[:, :K]).sum(1, keepdim=True)
+    if past is None:
+        seen = F.pad(x, (0, 0, K, 0))
+    else:
+        past[:, pos + K:pos + K + T] = x
+        seen = past[:, pos:pos + K + T].type_as(x)
     for j in range(K):
         x = x + weight[j] * seen[:, j:j + T]
     return x
@@ -76,12 +76,13 @@ class Block(nn.Module):
         if cache is not None:  # (B, 2 H, block_size, head): keys, then values, filled up to pos
             cache[:, :, pos:pos + T] = torch.cat((k, v), 1)
             k, v = cache[:, :, :pos + T].chunk(2, 1)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=T > 1)
+        mask = torch.ones(T, pos + T, dtype=torch.bool, device=x.device).tril(pos) if pos and T > 1 else None
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=T > 1 and not pos)
         return self.attn_out(y.transpose(1, 2).reshape(B, T, D))
 
     def forward(self, x, cos, sin, cache=None, past=(None, None), pos=0):
-        x = x + self.dropout(self.attention(convolve(norm(x), self.attn_conv, past[0]), cos, sin, cache, pos))
-        return x + self.dropout(self.mlp_out(relu2(self.mlp_in(convolve(norm(x), self.mlp_conv, past[1])))))
+        x = x + self.dropout(self.attention(convolve(norm(x), self.attn_conv, past[0], pos), cos, sin, cache, pos))
+        return x + self.dropout(self.mlp_out(relu2(self.mlp_in(convolve(norm(x), self.mlp_conv, past[1], pos)))))
 
 
 class GPT(nn.Module):
@@ -110,31 +111,32 @@ class GPT(nn.Module):
         return [p for p in self.blocks.parameters() if p.ndim == 2]
 
     def new_cache(self, batch, dtype):
-        """Room for the keys and values of block_size tokens, for what the convolutions look back on, and for the tokens."""
+        """Room for block_size tokens, their keys and values, and the states that the convolutions look back on; "pos" are in use."""
         c, device = self.config, self.cos.device
-        past = torch.zeros(c.n_layer, 2, batch, c.conv - 1, c.n_embd, device=device)
         keys = torch.zeros(c.n_layer, batch, 2 * c.n_head, c.block_size, c.n_embd // c.n_head, dtype=dtype, device=device)
-        return {"kv": keys, "past": past, "idx": torch.full((batch, c.kmer - 1), N, device=device), "pos": 0}
+        past = torch.zeros(c.n_layer, 2, batch, c.conv - 1 + c.block_size, c.n_embd, dtype=dtype, device=device)
+        return {"kv": keys, "past": past, "idx": torch.full((batch, c.kmer - 1 + c.block_size), N, device=device), "pos": 0}
 
     def states(self, idx, cache=None, layer=None):
         """(B, T) tokens -> (B, T, n_embd) normalised states after `layer` blocks, all by default.
 
-        With a cache (see new_cache) idx are the tokens that follow those already seen: a prompt first, then one at a time.
+        With a cache (see new_cache) idx are the tokens that follow its first cache["pos"], which grows by T; lower it to take tokens back.
         """
         (B, T), c = idx.shape, self.config
         assert layer is None or 0 <= layer <= c.n_layer, f"layer {layer} of {c.n_layer}"
         pos = cache["pos"] if cache else 0
-        assert pos + T <= c.block_size and (T == 1 or pos == 0), f"tokens {pos} to {pos + T} of a context of {c.block_size}"
-        before = cache["idx"] if cache else idx.new_full((B, c.kmer - 1), N)
-        seen, code, x = torch.cat((before, idx), 1), 0, 0
+        assert pos + T <= c.block_size, f"tokens {pos} to {pos + T} of a context of {c.block_size}"
+        if cache:
+            cache["idx"][:, c.kmer - 1 + pos:c.kmer - 1 + pos + T] = idx
+            cache["pos"] = pos + T
+        seen = cache["idx"][:, pos:c.kmer - 1 + pos + T] if cache else F.pad(idx, (c.kmer - 1, 0), value=N)
+        code, x = 0, 0
         for k, table in enumerate(self.wte):  # code: the last k + 1 tokens as one number in base 5
             code = code + 5 ** k * seen[:, c.kmer - 1 - k:seen.size(1) - k]
             x = x + table(code)
         x, cos, sin = norm(x), self.cos[pos:pos + T], self.sin[pos:pos + T]
         for i, block in enumerate(self.blocks[:layer]):
             x = block(x, cos, sin, cache["kv"][i], cache["past"][i], pos) if cache else block(x, cos, sin)
-        if cache:
-            cache["pos"], cache["idx"] = pos + T, seen[:, seen.size(1) - c.kmer + 1:]
         return norm(x)
 
     def forward(self, idx, cache=None):

@@ -57,10 +57,10 @@ setting("repeats weigh 0.1", repeat_weight=0.1)
 
 # what the edits hold on to: lines of model.py
 ROTATED = "        q, k = rotate(norm(qk), cos, sin).type_as(v).chunk(2, 1)\n"
-CALL = "is_causal=T > 1)"
+CALL = "is_causal=T > 1 and not pos)"
 BLOCKS = "x = block(x, cos, sin, cache[\"kv\"][i], cache[\"past\"][i], pos) if cache else block(x, cos, sin)"
 MLP_IN, MLP_OUT = "self.mlp_in = nn.Linear(D, 4 * D, bias=False)", "self.mlp_out = nn.Linear(4 * D, D, bias=False)"
-BEFORE_ATTENTION, BEFORE_MLP = "convolve(norm(x), self.attn_conv, past[0])", "convolve(norm(x), self.mlp_conv, past[1])"
+BEFORE_ATTENTION, BEFORE_MLP = "convolve(norm(x), self.attn_conv, past[0], pos)", "convolve(norm(x), self.mlp_conv, past[1], pos)"
 MLP = f"self.mlp_out(relu2(self.mlp_in({BEFORE_MLP})))"
 EMBED = "            x = x + table(code)\n"
 NORMED = "x, cos, sin = norm(x), self.cos"
@@ -99,7 +99,7 @@ for more, weight in ((1, 0.3), (3, 0.3), (3, 0.1)):  # heads on the same states,
             nll = nll + {weight} * F.cross_entropy(further[:, :, j].flatten(0, 1), target.flatten(), ignore_index=N, reduction="none").view_as(bases)
         return nll
 """))
-edit("attention twice as sharp", (CALL, "is_causal=T > 1, scale=2 * q.size(-1) ** -0.5)"))
+edit("attention twice as sharp", (CALL, CALL[:-1] + ", scale=2 * q.size(-1) ** -0.5)"))
 edit("learned sharpness", INIT, new("self.extra = nn.Parameter(torch.zeros(config.n_head, 1, 1))"), (ROTATED, ROTATED + "        q = q * (10 * self.extra).exp().type_as(q)\n"))
 edit("gated heads", INIT, NOT_MUON, new("self.extra = nn.Parameter(torch.zeros(12, config.n_head))"),
      ("y = F.scaled", "gate = 2 * torch.sigmoid(x[..., :12] @ self.extra).mT[..., None]\n        y = gate.type_as(v) * F.scaled"))
@@ -151,7 +151,7 @@ edit("AdamW betas 0.9, 0.99", ("train.py", "betas=(0.9, 0.95)", "betas=(0.9, 0.9
 edit("AdamW betas 0.9, 0.999", ("train.py", "betas=(0.9, 0.95)", "betas=(0.9, 0.999)"))
 edit("GELU", (MLP, MLP.replace("relu2(", "F.gelu(")))
 edit("SwiGLU", (MLP_IN, MLP_IN.replace("4 * D", "6 * D")), (MLP_OUT, MLP_OUT.replace("4 * D", "3 * D")),
-     (MLP, "self.mlp_out(torch.mul(*(lambda a, b: (F.silu(a), b))(*self.mlp_in(convolve(norm(x), self.mlp_conv, past[1])).chunk(2, -1))))"), ("rows = cols if rows == 3 * cols else rows", "rows = cols if rows % cols == 0 and rows > 4 * cols or rows == 3 * cols else rows"))
+     (MLP, "self.mlp_out(torch.mul(*(lambda a, b: (F.silu(a), b))(*self.mlp_in(convolve(norm(x), self.mlp_conv, past[1], pos)).chunk(2, -1))))"), ("rows = cols if rows == 3 * cols else rows", "rows = cols if rows % cols == 0 and rows > 4 * cols or rows == 3 * cols else rows"))
 edit("MLP of 8 widths", (MLP_IN, MLP_IN.replace("4 *", "8 *")), (MLP_OUT, MLP_OUT.replace("4 *", "8 *")))
 edit("rotary base 1,000", ("10000 **", "1000 **"))
 edit("z-loss 1e-4", ("train.py", "part = (nll * weight_of[x.long()]).sum() / weight_sum", "part = ((nll + 1e-4 * model(F.pad((x & 7).long()[:, :-1], (1, 0), value=N)).logsumexp(-1).square()) * weight_of[x.long()]).sum() / weight_sum"),

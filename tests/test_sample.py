@@ -61,6 +61,28 @@ def test_beyond_the_context_the_last_half_is_read_anew():
     assert torch.equal(drawn, tokens[:, 1:])
 
 
+@pytest.mark.parametrize("rows, temperature, top_k", ((1, 1.0, 0), (5, 1.0, 0), (3, 0.7, 2), (2, 0, 0)))
+def test_drawing_ahead_draws_what_one_base_at_a_time_does(rows, temperature, top_k):
+    model = small(32, scale=0.2)
+    prompt = torch.cat((start_symbol(rows), torch.randint(0, 5, (rows, 9))), 1)
+    passes = []
+    model.register_forward_hook(lambda *_: passes.append(1))
+
+    def draw(ahead):
+        passes.clear()
+        columns = generate(model, prompt, 200, temperature, top_k, torch.Generator().manual_seed(7), ahead=ahead)
+        return torch.stack(list(columns), 1), len(passes)
+    one, slow = draw(1)
+    for ahead in (2, 7, 16, 100):
+        many, fast = draw(ahead)
+        assert torch.equal(one, many) and fast < slow == 200
+
+
+def test_more_bases_begin_with_the_same_bases():
+    draw = lambda n: torch.stack(list(generate(small(), start_symbol(3), n, generator=torch.Generator().manual_seed(1))), 1)
+    assert torch.equal(draw(40)[:, :25], draw(25))
+
+
 @pytest.mark.parametrize("length", (1, 15, 16, 17, 100))
 def test_prompts_of_every_length(length):
     model = small(16)

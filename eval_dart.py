@@ -338,6 +338,8 @@ if __name__ == "__main__":
         die(f"layer = {layer}: give 0 to {model.config.n_layer} for {ckpt}, or -1 for the last")
     if model.config.block_size <= WINDOW:
         die(f"{ckpt} has a context of {model.config.block_size}: a window and its start symbol take {WINDOW + 1}")
+
+    # ---- the pairs, and what to know about them
     genome = Genome(find_dataset(dataset or checkpoint["config"].get("dataset", "")))
     elements = read_bed(path := ccre or find_ccre(genome.folder))
     rows, many = choose(elements, genome, split, path), len(elements) if full else 5_000 if device.type == "cuda" else 1_000
@@ -362,6 +364,8 @@ if __name__ == "__main__":
         if only != "probe":
             exact = -np.diff(score(model, pairs[some], batch_size, "float32", device))[:, 0]
         model.forward, model.states = (torch.autocast(device.type, dtype)(f) for f in (model.forward, model.states))  # the model, not the probe
+
+    # ---- the results, written as they come
     results = {"settings": run, "step": checkpoint["step"], "notes": notes, "models": {}, "published": PUBLISHED, "footnote": FOOTNOTE}
 
     def record(name, what, result, began):
@@ -373,6 +377,7 @@ if __name__ == "__main__":
             temporary.write_text(dumps(results, indent=1) + "\n", encoding="utf-8")
             temporary.replace(json)
 
+    # ---- zero-shot: the Markov models, then ours
     order = max(1, min(markov_order, int(math.log(max(4, len(genome.bases("train"))), 4))))
     print(f"counting Markov models up to order {order} on {genome.folder}'s training bases ...", flush=True)
     markov = Markov(genome.bases("train"), order)
@@ -398,6 +403,8 @@ if __name__ == "__main__":
             mean = (one[twice] + other) / 2
             both = lambda mask: dict(rate(one[mask]), both_strands=rate(mean[mask[twice]]) if mask[twice].any() else {})
             record(name, "zero_shot", dict(both(np.full(len(pairs), True)), by_class={k: both(chosen.kind == k) for k in sorted(set(chosen.kind) - {""})}), began)
+
+    # ---- the probe
     if only != "zero_shot":
         sample, sizes = make_pairs(genome, elements[used])[0], [len(fold[0]) for fold in folds]
         epochs, batch = (150, 2048) if full else (probe_epochs, probe_batch or min(2048, max(16, sizes[0] // 32)))
@@ -416,6 +423,8 @@ if __name__ == "__main__":
             embed = partial(states, scored, device="cpu" if scored is markov else device, pool=pool if make is linear else "", **which)
             margin = train_probe(embed, sample, folds, make, lr, epochs, batch, not full, probe_memory, -(-batch_size // 2), seed, name, device)
             record(name, "probe", probe_metrics(margin[~np.isnan(margin).any(1)], 1e-4 if make is linear else 0), began)  # rounding is no win
+
+    # ---- the table
     span = lambda r, key="accuracy": f"{r[key]:.3f} ({r['low']:.3f}-{r['high']:.3f})" if r else "-"
     lines = [("DART-Eval Task 1", "zero-shot (95 %)", "ties", "both strands", "probe", "probe, paired", "AUROC")]
     for name, row in results["models"].items():

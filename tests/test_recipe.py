@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from data import encode
-from tests import scaling
+from tests import mixing, scaling
 from tests.ablate import ROOT, VARIANTS, edited_copy
 from tests.against_nanogpt import KEEP, OURS, always_ahead, seen_before, tokens_to
 from tests.conftest import run
@@ -66,3 +66,16 @@ def test_the_fit_finds_the_curve_that_the_losses_lie_on():
     N, D = [1e5] * 3 + [6e5] * 3 + [1.8e6] * 3, [8e5, 2.4e6, 8e6] * 3
     found = scaling.fit(N, D, [scaling.predict(p, n, d) for n, d in zip(N, D)])
     assert torch.allclose(found, p, atol=0.01) and abs(scaling.predict(found, *scaling.TARGET) - scaling.predict(p, *scaling.TARGET)) < 1e-3
+
+
+def test_a_mixture_finds_the_part_that_knows():
+    torch.manual_seed(0)
+    targets, vague = torch.randint(0, 4, (8, 50)), torch.full((8, 50, 4), 0.25).log()
+    sure = torch.where(torch.nn.functional.one_hot(targets, 4) > 0, 0.7, 0.1).log()
+    bits, weights = mixing.mixed([vague, sure], targets)
+    assert bits < mixing.mixed([sure], targets, [1.0])[0] < mixing.mixed([vague], targets, [1.0])[0] == pytest.approx(2.0) and weights[1] > 1
+
+
+def test_copier():
+    p = mixing.copier(torch.tensor([[4, 0, 1, 2, 3, 0, 1, 2]]), 3).exp()[0]
+    assert p[-1].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.7]) and (p[:-1] == 0.25).all()

@@ -138,7 +138,7 @@ def train(dev, precision, autocast):
     row("train", f"matmul of {n}, {str(precision)[6:]}, {name}", matmul / 1e12, "Tflop/s", *(("data sheet", sheet / 1e12) if sheet == sheet else ()))
     for shape, block_size, micro in cases:
         size = dict(shape, block_size=block_size)
-        plain = dict(size, kmer=1, conv=1)
+        plain = dict(size, conv=1)
         kinds = {"ours, eager": (Ours, size, False), "plain block, eager": (Ours, plain, False), "nanoGPT, eager": (Theirs, size, False),
                  "ours, compiled": (Ours, size, True), "plain block, compiled": (Ours, plain, True), "nanoGPT, compiled": (Theirs, size, True)}
         compiles = has_compiler(dev) and not quick

@@ -19,7 +19,6 @@ class GPTConfig:
     n_layer: int = 12
     n_head: int = 6          # heads of 128 for n_embd = 768
     n_embd: int = 768
-    kmer: int = 6            # the last 1, 2, ... kmer bases enter as embeddings; 1 is the base alone
     conv: int = 8            # bases that the convolutions before attention and MLP see; 1 is none
     dropout: float = 0.0
 
@@ -91,7 +90,7 @@ class GPT(nn.Module):
         if config.n_head < 1 or config.n_embd % (2 * config.n_head):
             raise ValueError(f"n_embd = {config.n_embd} must be an even multiple of n_head = {config.n_head}")
         self.config = config
-        self.wte = nn.ModuleList(nn.Embedding(5 ** k, config.n_embd) for k in range(1, config.kmer + 1))
+        self.wte = nn.Embedding(N + 1, config.n_embd)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.lm_head = nn.Linear(config.n_embd, HEAD_ROWS, bias=False)
         head = config.n_embd // config.n_head
@@ -101,10 +100,8 @@ class GPT(nn.Module):
         for name, p in self.named_parameters():
             if name.endswith(("_out.weight", "lm_head.weight", "_conv")):
                 nn.init.zeros_(p)  # each block starts as the identity, the prediction as uniform
-            elif name.startswith("wte"):
-                nn.init.normal_(p, std=0.5 if name == "wte.0.weight" else 0.02)
             else:
-                nn.init.normal_(p, std=0.5 * p.size(1) ** -0.5)
+                nn.init.normal_(p, std=0.5 if name == "wte.weight" else 0.5 * p.size(1) ** -0.5)
 
     def matrices(self):
         """The 2-D weights inside the blocks: what Muon trains, and the N of 6N flops a token."""
@@ -115,7 +112,7 @@ class GPT(nn.Module):
         c, device = self.config, self.cos.device
         keys = torch.zeros(c.n_layer, batch, 2 * c.n_head, c.block_size, c.n_embd // c.n_head, dtype=dtype, device=device)
         past = torch.zeros(c.n_layer, 2, batch, c.conv - 1 + c.block_size, c.n_embd, dtype=dtype, device=device)
-        return {"kv": keys, "past": past, "idx": torch.full((batch, c.kmer - 1 + c.block_size), N, device=device), "pos": 0}
+        return {"kv": keys, "past": past, "pos": 0}
 
     def states(self, idx, cache=None, layer=None):
         """(B, T) tokens -> (B, T, n_embd) normalised states after `layer` blocks, all by default.
@@ -126,17 +123,11 @@ class GPT(nn.Module):
         assert layer is None or 0 <= layer <= c.n_layer, f"layer {layer} of {c.n_layer}"
         pos = cache["pos"] if cache else 0
         assert pos + T <= c.block_size, f"tokens {pos} to {pos + T} of a context of {c.block_size}"
-        if cache:
-            cache["idx"][:, c.kmer - 1 + pos:c.kmer - 1 + pos + T] = idx
-            cache["pos"] = pos + T
-        seen = cache["idx"][:, pos:c.kmer - 1 + pos + T] if cache else F.pad(idx, (c.kmer - 1, 0), value=N)
-        code, x = 0, 0
-        for k, table in enumerate(self.wte):  # code: the last k + 1 tokens as one number in base 5
-            code = code + 5 ** k * seen[:, c.kmer - 1 - k:seen.size(1) - k]
-            x = x + table(code)
-        x, cos, sin = norm(x), self.cos[pos:pos + T], self.sin[pos:pos + T]
+        x, cos, sin = norm(self.wte(idx)), self.cos[pos:pos + T], self.sin[pos:pos + T]
         for i, block in enumerate(self.blocks[:layer]):
             x = block(x, cos, sin, cache["kv"][i], cache["past"][i], pos) if cache else block(x, cos, sin)
+        if cache:
+            cache["pos"] = pos + T
         return norm(x)
 
     def forward(self, idx, cache=None):

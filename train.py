@@ -40,7 +40,6 @@ block_size = 1024       # bases of context
 n_layer = 12            # blocks
 n_head = 6              # heads; n_embd / n_head = 128 suits GPUs
 n_embd = 768            # width
-kmer = 6                # the last 1 ... kmer bases are embedded at the input; 1 is the base alone
 conv = 8                # bases that the convolutions before attention and MLP see; 1 is none
 dropout = 0.0           # more than a few passes over the data may want some
 # ---- the batch
@@ -73,7 +72,7 @@ LIMITS = {
     **dict.fromkeys("batch_size block_size n_layer n_head n_embd max_iters log_interval eval_interval eval_tokens".split(), (1, 2**62)),
     **dict.fromkeys("learning_rate embed_lr head_lr weight_decay grad_clip".split(), (0, 1e38)),
     **dict.fromkeys("rc warmup cooldown".split(), (0, 1)), "dropout": (0, 0.9), "repeat_weight": (0, 1e6), "seed": (0, 2**32),
-    "kmer": (1, 9), "conv": (1, 64), "batch_tokens": (1, 2**30), "markov_order": (0, 13)}
+    "conv": (1, 64), "batch_tokens": (1, 2**30), "markov_order": (0, 13)}
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
 
@@ -124,7 +123,7 @@ def main():
 
     # ---- the model
     torch.manual_seed(seed)
-    model_args = dict(block_size=block_size, n_layer=n_layer, n_head=n_head, n_embd=n_embd, kmer=kmer, conv=conv, dropout=dropout)
+    model_args = dict(block_size=block_size, n_layer=n_layer, n_head=n_head, n_embd=n_embd, conv=conv, dropout=dropout)
     try:
         model = GPT(GPTConfig(**model_args))
     except (ValueError, RuntimeError) as error:

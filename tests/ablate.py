@@ -42,8 +42,6 @@ for rate in (0.005, 0.01, 0.04, 0.08):
     setting(f"embed_lr {rate}", embed_lr=rate)
 for rate in (0.001, 0.01, 0.03):
     setting(f"head_lr {rate}", head_lr=rate)
-for k in (1, 3, 4, 5, 7):
-    setting(f"kmer {k}", kmer=k)
 for share in (0.2, 0.7, 0.95):
     setting(f"cooldown {share}", cooldown=share)
 setting("no clipping", grad_clip=0)
@@ -62,9 +60,8 @@ BLOCKS = "x = block(x, cos, sin, cache[\"kv\"][i], cache[\"past\"][i], pos) if c
 MLP_IN, MLP_OUT = "self.mlp_in = nn.Linear(D, 4 * D, bias=False)", "self.mlp_out = nn.Linear(4 * D, D, bias=False)"
 BEFORE_ATTENTION, BEFORE_MLP = "convolve(norm(x), self.attn_conv, past[0], pos)", "convolve(norm(x), self.mlp_conv, past[1], pos)"
 MLP = f"self.mlp_out(relu2(self.mlp_in({BEFORE_MLP})))"
-EMBED = "            x = x + table(code)\n"
-NORMED = "x, cos, sin = norm(x), self.cos"
-INIT = ("            elif name.startswith(\"wte\"):", "            elif \"extra\" in name:\n                pass\n            elif name.startswith(\"wte\"):")
+NORMED = "x, cos, sin = norm(self.wte(idx)), self.cos"
+INIT = ("            else:\n                nn.init.normal_(p, std=0.5 if name", "            elif \"extra\" not in name:\n                nn.init.normal_(p, std=0.5 if name")
 NOT_MUON = ("return [p for p in self.blocks.parameters() if p.ndim == 2]", "return [p for n, p in self.blocks.named_parameters() if p.ndim == 2 and \"extra\" not in n]")
 IN_GPT = "head = config.n_embd // config.n_head\n"
 
@@ -78,7 +75,6 @@ NOT_BEFORE_ATTENTION, NOT_BEFORE_MLP = (BEFORE_ATTENTION, "norm(x) + 0 * self.at
 for width in (2, 4, 16, 32):
     setting(f"convolutions of {width}", conv=width)
 setting("no convolution", conv=1)
-setting("no convolution, no k-mers", conv=1, kmer=1)
 edit("convolution before attention alone", NOT_BEFORE_MLP)
 edit("convolution before the MLP alone", NOT_BEFORE_ATTENTION)
 edit("convolution inside the MLP too", INIT, new("self.extra = nn.Parameter(torch.zeros(config.conv - 1, 1, 4 * D))"), (MLP, f"self.mlp_out(relu2(convolve(self.mlp_in({BEFORE_MLP}), self.extra, None)))"))
@@ -103,24 +99,24 @@ edit("attention twice as sharp", (CALL, CALL[:-1] + ", scale=2 * q.size(-1) ** -
 edit("learned sharpness", INIT, new("self.extra = nn.Parameter(torch.zeros(config.n_head, 1, 1))"), (ROTATED, ROTATED + "        q = q * (10 * self.extra).exp().type_as(q)\n"))
 edit("gated heads", INIT, NOT_MUON, new("self.extra = nn.Parameter(torch.zeros(12, config.n_head))"),
      ("y = F.scaled", "gate = 2 * torch.sigmoid(x[..., :12] @ self.extra).mT[..., None]\n        y = gate.type_as(v) * F.scaled"))
-edit("input enters every block", INIT, (BLOCKS, BLOCKS.replace("block(x,", "block(x + self.extra[i] * x0,")), (NORMED, "x0 = norm(x)\n        x, cos, sin = x0, self.cos"),
+edit("input enters every block", INIT, (BLOCKS, BLOCKS.replace("block(x,", "block(x + self.extra[i] * x0,")), (NORMED, "x0 = norm(self.wte(idx))\n        x, cos, sin = x0, self.cos"),
      new("self.extra = nn.Parameter(torch.zeros(config.n_layer))", IN_GPT))
 edit("value residual", INIT, ("@dataclass", "FIRST = []\n\n\n@dataclass"), new("self.extra = nn.Parameter(torch.tensor(0.5))"), (BLOCKS, "FIRST[i:] = []\n            " + BLOCKS),
      (ROTATED, ROTATED + "        FIRST.append(v)\n        v = torch.lerp(v, FIRST[0], self.extra)\n"))
-edit("k-mer values in every block", INIT, NOT_MUON, ("@dataclass", "CODE = [0]\n\n\n@dataclass"),
-     new("self.extra = nn.Embedding(5 ** config.kmer, D)\n        nn.init.zeros_(self.extra.weight)"), (EMBED, EMBED + "        CODE[0] = code\n"),
-     (ROTATED, ROTATED + "        v = v + self.extra(CODE[0]).view(B, T, self.n_head, -1).transpose(1, 2)\n"))
-edit("k-mer values in the first block", INIT, NOT_MUON, ("@dataclass", "CODE = [0]\n\n\n@dataclass"), (BLOCKS, BLOCKS + "\n            CODE[0] = None"),
-     new("self.extra = nn.Embedding(5 ** config.kmer, D)\n        nn.init.zeros_(self.extra.weight)"), (EMBED, EMBED + "        CODE[0] = code\n"),
-     (ROTATED, ROTATED + "        if CODE[0] is not None:\n            v = v + self.extra(CODE[0]).view(B, T, self.n_head, -1).transpose(1, 2)\n"))
+def code_of(k, base=5):
+    """Lines for GPT.states: `code`, the last k tokens as one number."""
+    return f"code = sum({base} ** j * F.pad(idx, (j, 0), value=N)[:, :T] for j in range({k}))\n        "
+
+
+for k in (2, 3, 4, 5, 6, 7):  # the last 2, 3 ... k bases enter as embeddings too
+    for std in (0.02, 0.5):
+        edit(f"k-mer inputs up to {k}" + ", starting at 0.5" * (std > 0.02), INIT, new(f"self.extra = nn.ModuleList(nn.Embedding(5 ** k, config.n_embd) for k in range(2, {k + 1}))\n        [nn.init.normal_(t.weight, std={std}) for t in self.extra]", IN_GPT),
+             (NORMED, NORMED.replace("norm(self.wte(idx))", "norm(self.wte(idx) + sum(t(sum(5 ** j * F.pad(idx, (j, 0), value=N)[:, :T] for j in range(k))) for k, t in enumerate(self.extra, 2)))")))
+edit("6-mer values in every block", INIT, NOT_MUON, ("@dataclass", "CODE = [0]\n\n\n@dataclass"), new("self.extra = nn.Embedding(5 ** 6, D)\n        nn.init.zeros_(self.extra.weight)"),
+     (NORMED, code_of(6) + "CODE[0] = code\n        " + NORMED), (ROTATED, ROTATED + "        v = v + self.extra(CODE[0]).view(B, T, self.n_head, -1).transpose(1, 2)\n"))
 for k, rows in ((8, 2 ** 16), (10, 2 ** 18), (12, 2 ** 18), (16, 2 ** 18)):
     edit(f"{k}-mer embedding, {rows} rows", INIT, new(f"self.extra = nn.Embedding({rows}, config.n_embd)\n        nn.init.normal_(self.extra.weight, std=0.02)", IN_GPT),
-         (NORMED, f"long = 0\n        past = F.pad(idx, ({k - 1}, 0), value=N)\n        for j in range({k}):\n            long = long * 5 + past[:, j:j + T]\n"
-          f"        x = x + self.extra((long * 0x9E3779B97F4A7C15 >> 20) % {rows} if {rows} < 5 ** {k} else long)\n        " + NORMED))
-for far in (1, 3):
-    edit(f"{far} hexamers further back", new(f"self.far = nn.ModuleList(nn.Linear(config.n_embd, config.n_embd, bias=False) for _ in range({far}))", IN_GPT),
-         ("in self.blocks.parameters() if", "in (*self.blocks.parameters(), *self.far.parameters()) if"), ('"lm_head.weight", "_conv")', '"lm_head.weight", "_conv")) or name.startswith(("far",)'),
-         (NORMED, "x = norm(x)\n        x = x + sum(W(F.pad(x, (0, 0, 6 * j, 0))[:, :T]) for j, W in enumerate(self.far, 1))\n        " + NORMED))
+         (NORMED, code_of(k) + NORMED.replace("self.wte(idx)", f"self.wte(idx) + self.extra((code * 0x9E3779B97F4A7C15 >> 20) % {rows})")))
 for top in (6, 8, 10):
     edit(f"k-mer logits up to {top}", INIT, new(f"self.extra = nn.ParameterList(torch.zeros(4 ** k, 4) for k in range(1, {top} + 1))", IN_GPT),
          ("return self.lm_head(self.states(idx, cache))[..., :N].float()", f"""logits, code = self.lm_head(self.states(idx, cache))[..., :N].float(), 0
@@ -128,8 +124,6 @@ for top in (6, 8, 10):
             code = code + F.pad(idx, (k - 1, 0))[:, :idx.size(1)].clamp(max=3) * 4 ** (k - 1)
             logits = logits + 0.1 * F.embedding(code, self.extra[k - 1])
         return logits"""))
-edit("k-mer tables start at 0.1", ('"wte.0.weight" else 0.02', '"wte.0.weight" else 0.1'))
-edit("k-mer tables start at 0.5", ('"wte.0.weight" else 0.02', '"wte.0.weight" else 0.5'))
 edit("qkv orthogonalised together", ("rows = cols if rows == 3 * cols else rows", "pass"))
 edit("update scaled by 0.2 sqrt(max)", ("-group[\"lr\"] * max(1, rows / cols) ** 0.5", "-group[\"lr\"] * 0.2 * max(rows, cols) ** 0.5"), learning_rate=0.01)
 edit("Muon momentum 0.9", ("momentum=0.95", "momentum=0.90"))

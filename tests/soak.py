@@ -25,7 +25,7 @@ import torch._dynamo  # what the optimisers load late: once, here
 
 from tests.conftest import ROOT, random_dna, write_genome
 
-SETTINGS = ("--block_size=64 --n_layer=2 --n_head=2 --n_embd=32 --kmer=3 --batch_tokens=512 --batch_size=4 --eval_interval=8 --eval_tokens=6000 --log_interval=2 "
+SETTINGS = ("--block_size=64 --n_layer=2 --n_head=2 --n_embd=32 --batch_tokens=512 --batch_size=4 --eval_interval=8 --eval_tokens=6000 --log_interval=2 "
             "--markov_order=0 --device=cpu --dtype=float32 --dropout=0.1").split()
 SAVED = 60_000  # about half a checkpoint of this model, in bytes
 

@@ -82,7 +82,7 @@ def world(tmp_path_factory):
     write_genome(folder / "genome", {"train": split("chr1", "chr2"), "val": split("chr21"), "test": split("chr5", "chr22")})
     (folder / "genome" / "ccre.bed").write_text(bed_text(rng, chroms, 16))
     torch.manual_seed(0)
-    model = GPT(GPTConfig(block_size=352, n_layer=1, n_head=1, n_embd=16, kmer=2))
+    model = GPT(GPTConfig(block_size=352, n_layer=1, n_head=1, n_embd=16))
     for p in model.parameters():  # those that start at zero predict nothing
         nn.init.normal_(p, std=0.3)
     save_checkpoint(folder / "ckpt.pt", {"model": model.state_dict(), "model_args": dataclasses.asdict(model.config), "step": 7,
@@ -315,9 +315,8 @@ def test_states_of_a_layer_and_pooled(world):
     model, bases = world[2], np.random.default_rng(0).integers(0, 4, (2, 350)).astype(np.uint8)
     last, first = dart.states(model, bases), dart.states(model, bases, layer=0)
     assert torch.equal(last, dart.states(model, bases, layer=1)) and not torch.allclose(last, first, atol=0.1)
-    pairs_of_bases = bases[:, :-1] * 4 + bases[:, 1:]
-    a, b = (np.argwhere(pairs_of_bases[0] == 7)[i, 0] + 1 for i in (0, 5))
-    assert torch.allclose(first[0, a], first[0, b], atol=1e-5)  # before any block a state knows the k-mer and no more
+    a, b = (np.argwhere(bases[0] == 2)[i, 0] for i in (0, 5))
+    assert torch.allclose(first[0, a], first[0, b], atol=1e-5)  # before any block a state knows its base and no more
     assert not torch.allclose(last[0, a], last[0, b], atol=0.1)
     assert torch.equal(dart.states(model, bases, pool="mean"), last.mean(1))
 
@@ -405,10 +404,10 @@ def test_a_user_sees_one_line(world, tmp_path):
 
 def test_a_checkpoint_of_another_vocabulary(world, tmp_path, capsys):
     held = torch.load(world[0] / "ckpt.pt", map_location="cpu", weights_only=True)
-    held["model"]["wte.0.weight"] = torch.zeros(6, 16)
+    held["model"]["wte.weight"] = torch.zeros(6, 16)
     save_checkpoint(tmp_path / "six.pt", held)
     save_checkpoint(tmp_path / "nanogpt.pt", {"model": {}, "model_args": {"vocab_size": 50304}, "iter_num": 3})
-    for name, said in (("six", r"another model .* wte.0.weight.*\[6, 16\]"), ("nanogpt", "checkpoint of something else: it has no config")):
+    for name, said in (("six", r"another model .* wte.weight.*\[6, 16\]"), ("nanogpt", "checkpoint of something else: it has no config")):
         with pytest.raises(SystemExit, match=said) as error:
             load_model(tmp_path / f"{name}.pt")
         assert "\n" not in str(error.value)
@@ -420,7 +419,7 @@ def test_a_checkpoint_of_another_vocabulary(world, tmp_path, capsys):
                                          (("--ckpt=short.pt",), "context of 350")))
 def test_settings_that_cannot_be(world, tmp_path, monkeypatch, words, said):
     (tmp_path / "chr5.bed").write_text("chr5\t1000\t1300\n")
-    short = GPT(GPTConfig(block_size=350, n_layer=1, n_head=1, n_embd=16, kmer=2))
+    short = GPT(GPTConfig(block_size=350, n_layer=1, n_head=1, n_embd=16))
     save_checkpoint(tmp_path / "short.pt", {"model": short.state_dict(), "model_args": dataclasses.asdict(short.config), "config": {}, "data": {}, "step": 0})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["eval_dart.py", f"--ckpt={world[0] / 'ckpt.pt'}", "--device=cpu", *words])

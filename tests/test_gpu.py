@@ -41,7 +41,7 @@ def test_resume_on_the_gpu(genome_folder, tmp_path):
 
 def test_cached_sampling_on_the_gpu_is_the_cpus():
     torch.manual_seed(0)
-    model = GPT(GPTConfig(block_size=64, n_layer=2, n_head=2, n_embd=64, kmer=3))
+    model = GPT(GPTConfig(block_size=64, n_layer=2, n_head=2, n_embd=64))
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.3)
     start = torch.full((2, 1), N)
@@ -52,7 +52,7 @@ def test_cached_sampling_on_the_gpu_is_the_cpus():
 
 def test_task_1_on_the_gpu():
     torch.manual_seed(0)
-    model = GPT(GPTConfig(block_size=352, n_layer=1, n_head=1, n_embd=32, kmer=3)).eval()
+    model = GPT(GPTConfig(block_size=352, n_layer=1, n_head=1, n_embd=32)).eval()
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.3)
     pairs = np.random.default_rng(0).integers(0, 4, (24, 2, 350)).astype(np.uint8)

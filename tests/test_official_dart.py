@@ -29,7 +29,7 @@ def both(tmp_path_factory):
     official_dart.elements(folder / "a.bed", folder / "a.tsv")
     elements = dart.read_bed(folder / "a.bed")
     torch.manual_seed(0)
-    model = GPT(GPTConfig(block_size=352, n_layer=2, n_head=2, n_embd=32, kmer=3))
+    model = GPT(GPTConfig(block_size=352, n_layer=2, n_head=2, n_embd=32))
     for p in model.parameters():
         nn.init.normal_(p, std=0.2)
     return model.eval(), genome, elements, dart.make_pairs(genome, elements)[0], official_dart.dataset(folder / "a.fa", folder / "a.tsv", None), official_dart

@@ -16,7 +16,7 @@ from tests.conftest import one_line_error, run
 
 def small(block_size=16, scale=0.5):
     torch.manual_seed(0)
-    model = GPT(GPTConfig(block_size=block_size, n_layer=2, n_head=2, n_embd=32, kmer=3))
+    model = GPT(GPTConfig(block_size=block_size, n_layer=2, n_head=2, n_embd=32))
     for p in model.parameters():
         torch.nn.init.normal_(p, std=scale)
     return model.eval()

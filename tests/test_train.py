@@ -15,7 +15,7 @@ from data import N, Genome
 from model import GPT, GPTConfig, base_nll
 from tests.conftest import ROOT, one_line_error, run, write_genome
 
-TINY = ("--block_size=64 --n_layer=2 --n_head=2 --n_embd=32 --kmer=3 --batch_tokens=1024 --batch_size=4 --max_iters=6 --eval_interval=3 "
+TINY = ("--block_size=64 --n_layer=2 --n_head=2 --n_embd=32 --batch_tokens=1024 --batch_size=4 --max_iters=6 --eval_interval=3 "
         "--eval_tokens=100000 --log_interval=1 --markov_order=3 --device=cpu --dtype=float32 --warmup=0.3").split()
 
 

@@ -1,5 +1,5 @@
 # hg38_small with 4,096 bases of context, two passes of hg38's training chromosomes (4.3 billion bases).
-# Two 24 GB cards such as RTX 4090s: about 7.5 hours and 18 GB each (estimates). Loss at scale is not yet measured: a weak
+# Two 24 GB cards such as RTX 4090s: about 7.5 hours and 17 GB each (estimates). Loss at scale is not yet measured: a weak
 # prediction from small runs says 1.77 bits per base on a piece of chr10 (EXPERIMENTS.md, "Loss over size and bases").
 out_dir = "out-long"
 dataset = "hg38"

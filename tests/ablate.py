@@ -103,9 +103,11 @@ edit("input enters every block", INIT, (BLOCKS, BLOCKS.replace("block(x,", "bloc
      new("self.extra = nn.Parameter(torch.zeros(config.n_layer))", IN_GPT))
 edit("value residual", INIT, ("@dataclass", "FIRST = []\n\n\n@dataclass"), new("self.extra = nn.Parameter(torch.tensor(0.5))"), (BLOCKS, "FIRST[i:] = []\n            " + BLOCKS),
      (ROTATED, ROTATED + "        FIRST.append(v)\n        v = torch.lerp(v, FIRST[0], self.extra)\n"))
-def code_of(k, base=5):
+
+
+def code_of(k):
     """Lines for GPT.states: `code`, the last k tokens as one number."""
-    return f"code = sum({base} ** j * F.pad(idx, (j, 0), value=N)[:, :T] for j in range({k}))\n        "
+    return f"code = sum(5 ** j * F.pad(idx, (j, 0), value=N)[:, :T] for j in range({k}))\n        "
 
 
 for k in (2, 3, 4, 5, 6, 7):  # the last 2, 3 ... k bases enter as embeddings too

@@ -29,8 +29,8 @@ def test_every_variant_trains(name, genome_folder, tmp_path):
     """pytest -m slow tests/test_recipe.py: two steps of each."""
     edited_copy(tmp_path / "copy", [c for c in VARIANTS[name] if isinstance(c, tuple)])
     given = [c for c in VARIANTS[name] if isinstance(c, str)]
-    tiny = "--block_size=32 --n_layer=2 --n_head=2 --n_embd=32 --kmer=3 --eval_tokens=1000 --markov_order=0 --device=cpu".split()
-    tiny += [w for w in given if not w.startswith(("--kmer", "--max", "--batch", "--eval"))] + ["--max_iters=2", "--batch_tokens=128", "--batch_size=2"]
+    tiny = "--block_size=32 --n_layer=2 --n_head=2 --n_embd=32 --eval_tokens=1000 --markov_order=0 --device=cpu".split()
+    tiny += [w for w in given if not w.startswith(("--max", "--batch", "--eval"))] + ["--max_iters=2", "--batch_tokens=128", "--batch_size=2"]
     done = run("train.py", f"--dataset={genome_folder}", f"--out_dir={tmp_path / 'out'}", *tiny, cwd=tmp_path / "copy")
     assert done.returncode == 0 and (tmp_path / "out" / "summary.json").exists(), done.stderr
 

@@ -42,7 +42,7 @@ def generate(model, prompt, n, temperature=1.0, top_k=0, generator=None, dtype=t
     A base is the argmax of p / noise, which for noise from Exp(1) is a draw from p. All noise is drawn first: what it alone would choose
     is a guess, right three times in four, and one pass of the model draws up to `ahead` bases, each behind the guesses before it. Those
     behind right guesses are final, the same that one pass a base would draw; the others are the next pass's guesses (Wiggers and Hoogeboom, 2020).
-    By default 16, but one on a CPU that many rows keep busy.
+    By default 16, fewer on a CPU that many rows keep busy.
 
     Keys and values are cached. When block_size tokens are in the cache it is made anew from the start symbol and the last half of
     them, so every base is drawn knowing at least the block_size / 2 before it. N is never drawn: the model has no output for it.

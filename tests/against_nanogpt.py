@@ -35,7 +35,7 @@ from tests.ablate import edited_copy
 
 SCALES = {  # the model, windows of a step, the bases that nanoGPT sees, the bases scored along the way and at the end
     "cpu": dict(n_layer=4, n_head=3, n_embd=192, block_size=512, batch=16, tokens=9_830_400, scored=2**17, final=2**23),
-    "gpu": dict(n_layer=6, n_head=3, n_embd=384, block_size=1024, batch=64, tokens=104_857_600, scored=2**22, final=2**24),
+    "gpu": dict(n_layer=6, n_head=3, n_embd=384, block_size=1024, batch=64, tokens=104_857_600, scored=2**21, final=2**24),
 }
 # its train.py as it is: every seed shifted, every checkpoint kept
 LAUNCH = """import runpy, sys, torch
@@ -135,12 +135,15 @@ def main():
     parser.add_argument("--their_seeds", type=int, nargs="+", help="nanoGPT's, if not the same")
     parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 4e-3, 8e-3])
     parser.add_argument("--tokens", type=float, help="instead of the scale's")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time on a CPU, one thread each")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time; on a CPU one thread each")
+    parser.add_argument("--turns", type=int, default=3, help="of timing both models; 0: none yet")
     args = parser.parse_args()
     if not (args.nanogpt / "model.py").is_file():
         die(f"{args.nanogpt} is no clone of nanoGPT: git clone https://github.com/karpathy/nanoGPT")
     s, gpu = SCALES[args.scale], args.scale == "gpu"
-    device, jobs = ("cuda", 1) if gpu else ("cpu", args.jobs)
+    device, jobs = "cuda" if gpu else "cpu", args.jobs
+    if gpu:
+        torch.set_float32_matmul_precision("high")
     per_step = s["batch"] * s["block_size"]
     steps = int((args.tokens or s["tokens"]) // per_step)
     out = args.out.resolve()
@@ -212,7 +215,7 @@ def main():
         """Bases per second of nanoGPT's model or ours in our loop, in the log's last lines."""
         run = out / f"speed {model} {turn}"
         words = [*size, f"--dataset={genome.folder.resolve()}", "--out_dir=out", f"--batch_tokens={per_step}", f"--batch_size={s['batch']}", f"--device={device}", "--markov_order=0",
-                 "--init_from=scratch", f"--eval_tokens={s['block_size']}", "--log_interval=5", *(["--max_iters=400", "--log_interval=100"] if gpu else ["--max_iters=15"])]
+                 "--init_from=scratch", f"--eval_tokens={s['block_size']}", f"--max_iters={150 if gpu else 15}", f"--log_interval={50 if gpu else 5}"]
         if not run.exists():
             edited_copy(run, OURS if model == "nanoGPT" else ())
             (run / "nanogpt.py").write_bytes((args.nanogpt / "model.py").read_bytes())
@@ -228,11 +231,14 @@ def main():
         print("nanoGPT's learning rate:", ", ".join(f"{r:g} {b:.4f}" for r, b in tuned.items()), f"-> {rate:g}", flush=True)
         its = list(pool.map(lambda seed: theirs(rate, seed, steps), args.their_seeds or args.seeds))
         mine = [future.result() for future in mine]
-    turns = [(rate_of("ours", turn), rate_of("nanoGPT", turn)) for turn in range(3)]
+    turns = [(rate_of("ours", turn), rate_of("nanoGPT", turn)) for turn in range(args.turns)] or [(math.nan, math.nan)]
     speed = statistics.median(a / b for a, b in turns)
-    markov, markovs = Markov(genome.bases("train"), 12), {}
-    for markov.order in range(12, 0, -1):
-        markovs[markov.order] = score(markov, windows, seen)
+    if not (out / "markov.json").exists():
+        markov, markovs = Markov(genome.bases("train"), 12), {}
+        for markov.order in range(12, 0, -1):
+            markovs[markov.order] = score(markov, windows, seen)
+        (out / "markov.json").write_text(json.dumps(markovs))
+    markovs = json.loads((out / "markov.json").read_text())
 
     # ---- what came of it
     rows = []

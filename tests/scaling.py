@@ -1,8 +1,9 @@
 """Loss over model size and bases seen, a curve through it, and what the curve says of a larger run.
 
   python -m tests.scaling --dataset=pieces --out=out-scaling
+  python -m tests.scaling --dataset=pieces --out=out-scaling --scale=gpu --jobs=4
 
-Trains each of SIZES for each of BUDGETS with config/laptop.py's other settings (a run that is there is not made again), fits
+Trains each of a scale's sizes for each of its budgets with config/laptop.py's other settings (a run that is there is not made again), fits
 L = E + A / N^a + B / D^b (Hoffmann et al. 2022, eq. 2), N weights in matrices and D bases seen, and prints what it predicts for hg38_small,
 with the range that leaving out any one run gives. From a few million bases to billions is a long way: a prediction, not a result.
 """
@@ -21,8 +22,9 @@ from config import find_dataset
 from model import GPT, GPTConfig
 from tests.conftest import ROOT
 
-SIZES = (dict(n_layer=2, n_head=1, n_embd=64), dict(n_layer=3, n_head=2, n_embd=128), dict(n_layer=4, n_head=3, n_embd=192))
-BUDGETS = (100, 300, 1000)  # steps of 8,192 bases
+SIZES = (dict(n_layer=2, n_head=1, n_embd=64), dict(n_layer=3, n_head=2, n_embd=128), dict(n_layer=4, n_head=3, n_embd=192),
+         dict(n_layer=6, n_head=3, n_embd=384), dict(n_layer=12, n_head=6, n_embd=768))
+SCALES = {"cpu": (SIZES[:3], (100, 300, 1000)), "gpu": (SIZES[1:], (300, 1000, 2000))}  # sizes, steps of 8,192 bases
 TARGET = (85e6, 2050 * 2 ** 20)  # config/hg38_small.py, the first of its two passes
 
 
@@ -73,13 +75,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="hg38", help="a prepared genome, as train.py has it")
     parser.add_argument("--out", type=Path, default=Path("out-scaling"))
+    parser.add_argument("--scale", choices=SCALES, default="cpu")
     parser.add_argument("--seed", type=int, default=1337)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--threads", type=int, default=1, help="threads of each")
     args = parser.parse_args()
     args.dataset, args.out = Path(find_dataset(args.dataset)).resolve(), args.out.resolve()
+    sizes, budgets = SCALES[args.scale]
     with ThreadPoolExecutor(args.jobs) as pool:  # the longest first, so that none is left to run alone
-        rows = list(pool.map(run, [(size, steps, args) for steps in reversed(BUDGETS) for size in reversed(SIZES)]))
+        rows = list(pool.map(run, [(size, steps, args) for steps, size in product(reversed(budgets), reversed(sizes))]))
     print(f"{'weights':>10}{'bases':>12}{'all':>8}{'repeats':>9}{'unique':>8}")
     for row in rows:
         print("{:10,}{:12,}{:8.4f}{:9.4f}{:8.4f}".format(*row))

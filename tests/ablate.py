@@ -52,6 +52,12 @@ setting("4 heads", n_head=4)
 setting("1 head", n_head=1)
 setting("repeats weigh 0.5", repeat_weight=0.5)
 setting("repeats weigh 0.1", repeat_weight=0.1)
+for layers, width, heads in ((2, 160, 2), (6, 96, 2), (12, 64, 1)):  # about as many weights as 3 of 128
+    setting(f"{layers} layers of {width}", n_layer=layers, n_embd=width, n_head=heads)
+for context in (256, 1024, 2048):
+    setting(f"context {context}", block_size=context, batch_size=8192 // context)
+for share in (0.1, 0.2):
+    setting(f"dropout {share}", dropout=share)
 
 # what the edits hold on to: lines of model.py
 ROTATED = "        q, k = rotate(norm(qk), cos, sin).type_as(v).chunk(2, 1)\n"

@@ -54,7 +54,7 @@ embed_lr = 0.02         # AdamW, for the embeddings and convolutions
 head_lr = 0.004         # AdamW, for the output layer
 weight_decay = 0.0      # decoupled, for the matrices
 grad_clip = 1.0         # largest norm of the gradient; 0: no clipping
-warmup = 0.01           # share of max_iters to rise to the full rate
+warmup = 0.01           # share of max_iters to rise to the full rate, 3 steps at least
 cooldown = 0.45         # share of max_iters to fall linearly to zero
 # ---- looking at it
 log_interval = 10       # steps between lines in the log
@@ -393,8 +393,11 @@ def evaluate(model, windows, rows, device="cpu", autocast=nullcontext(), rank=0,
 
 
 def schedule(step):
-    """The learning rate's factor at a step: up over warmup, flat, then linearly to zero over cooldown (shares of max_iters)."""
-    return min(1.0, (step + 1) / max(1, warmup * max_iters), (max_iters - step) / max(1, cooldown * max_iters))
+    """The learning rate's factor at a step: up over warmup, flat, then linearly to zero over cooldown (shares of max_iters).
+
+    Up in no less than 3 steps: a first step at the full rate throws a wide model above 2 bits for a few more (EXPERIMENTS.md).
+    """
+    return min(1.0, (step + 1) / max(3, warmup * max_iters), (max_iters - step) / max(1, cooldown * max_iters))
 
 
 main()

@@ -101,6 +101,8 @@ for more, weight in ((1, 0.3), (3, 0.3), (3, 0.1)):  # heads on the same states,
             nll = nll + {weight} * F.cross_entropy(further[:, :, j].flatten(0, 1), target.flatten(), ignore_index=N, reduction="none").view_as(bases)
         return nll
 """))
+edit("no QK-norm", (ROTATED, ROTATED.replace("norm(qk)", "qk.float()")))
+edit("no rotary positions", (ROTATED, "        q, k = norm(qk).type_as(v).chunk(2, 1)\n"))
 edit("attention twice as sharp", (CALL, CALL[:-1] + ", scale=2 * q.size(-1) ** -0.5)"))
 edit("learned sharpness", INIT, new("self.extra = nn.Parameter(torch.zeros(config.n_head, 1, 1))"), (ROTATED, ROTATED + "        q = q * (10 * self.extra).exp().type_as(q)\n"))
 edit("gated heads", INIT, NOT_MUON, new("self.extra = nn.Parameter(torch.zeros(12, config.n_head))"),
@@ -134,6 +136,8 @@ for top in (6, 8, 10):
         return logits"""))
 edit("qkv orthogonalised together", ("rows = cols if rows == 3 * cols else rows", "pass"))
 edit("update scaled by 0.2 sqrt(max)", ("-group[\"lr\"] * max(1, rows / cols) ** 0.5", "-group[\"lr\"] * 0.2 * max(rows, cols) ** 0.5"), learning_rate=0.01)
+for rate in (0.002, 0.004):
+    edit(f"AdamW {rate} for the matrices", ("train.py", "optimizers = [muon, adam]", "optimizers = [torch.optim.AdamW(matrices, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True), adam]"), learning_rate=rate)
 edit("Muon momentum 0.9", ("momentum=0.95", "momentum=0.90"))
 edit("Muon momentum 0.8", ("momentum=0.95", "momentum=0.80"))
 for rate in (0.005, 0.06):

@@ -1,5 +1,5 @@
 # The flagship: 85M parameters in matrices, 1,024 bases of context, two passes of hg38's training chromosomes (4.3 billion bases).
-# Two 24 GB cards such as RTX 4090s: about 6 hours; one: 12 (estimates). 16.6 GB and 585,000 bases a second on one H200, which needs 2 hours.
+# Two 24 GB cards such as RTX 4090s: about 6 hours; one: 12 (estimates). 16.6 GB and 585,000 bases a second on one H200: 2 hours (estimate).
 # Loss after a pass, a weak prediction: 1.69 bits per base on a piece of chr10, unique sequence 1.88 (EXPERIMENTS.md, "Loss over size and bases").
 # Measured after 100 steps on 17 million bases (--max_iters=100): 1.76.
 out_dir = "out"

@@ -1,4 +1,4 @@
-"""torchrun: more processes, restarts, and two nodes that are two agents on this machine's loopback."""
+"""torchrun: more processes, restarts, and two nodes that are two launchers on this machine's loopback."""
 import os
 import signal
 import socket

@@ -131,9 +131,10 @@ def train(dev, precision, autocast):
     small, laptop = dict(n_layer=2, n_head=2, n_embd=64), dict(n_layer=4, n_head=3, n_embd=192)
     flagship = dict(n_layer=12, n_head=6, n_embd=768)
     cases = ([(flagship, 1024, 8), (flagship, 1024, 16), (flagship, 1024, 32), (flagship, 4096, 4), (flagship, 4096, 8)] if gpu else [(laptop, 512, 16)])
-    cases = [(small, 128, 8)] if quick else [c for c in cases if only in ("", f"{c[1]}x{c[2]}")]
-    if not cases:
-        die(f"only = {only}: give block_size x windows as train has them, such as 1024x32")
+    cases = {f"{c[1]}x{c[2]}": c for c in ([(small, 128, 8)] if quick else cases)}
+    if only and only not in cases:
+        die(f"only = {only}: give one of {', '.join(cases)}")
+    cases = [cases[only]] if only else cases.values()
     name, sheet = machine_peak(dev)
     n = 256 if quick else 8192 if gpu else 1024
     a = torch.randn(n, n, device=dev, dtype=precision)

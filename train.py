@@ -173,7 +173,7 @@ def main():
                 scaler.load_state_dict(held["scaler"])
         except (KeyError, ValueError, RuntimeError) as error:
             die(f"{source} was written by another version of train.py ({type(error).__name__}: {str(error)[:60]}): fine-tune it into another --out_dir by --init_from={source}")
-        say(f"resuming {source} at step {start}" + (f", changing: {'; '.join(differs)}" if differs else ""))
+        say(f"resuming {source} at step {start}" + ", its last" * (start >= max_iters) + (f", changing: {'; '.join(differs)}" if differs else ""))
         for group in muon.param_groups:
             group["weight_decay"] = weight_decay  # which may have changed; the learning rates are set at every step
     elif init_from not in ("auto", "scratch"):

@@ -22,7 +22,7 @@ for axes, source in zip(rows, sources):
     report = json.loads(source.read_text())
     scale = SCALES[report["scale"]]
     best = min(report["markov"], key=lambda order: report["markov"][order][0])
-    size = f"{scale['n_layer']} × {scale['n_embd']}, {12 * scale['n_layer'] * scale['n_embd'] ** 2 / 1e6:.1f}M parameters"
+    size = f"{report['scale'].upper()}, {scale['n_layer']} × {scale['n_embd']}, {12 * scale['n_layer'] * scale['n_embd'] ** 2 / 1e6:.1f}M parameters"
     for column, (ax, title) in enumerate(zip(axes, (f"{size}: all bases", "after eight bases that stand earlier in the window")), 1):
         for name, color, runs in (("nanoGPT, AdamW", "C3", report["nanogpt"]), ("this repository", "C0", report["ours"])):
             for i, run in enumerate(runs):

@@ -136,7 +136,7 @@ for top in (6, 8, 10):
         return logits"""))
 edit("qkv orthogonalised together", ("rows = cols if rows == 3 * cols else rows", "pass"))
 edit("update scaled by 0.2 sqrt(max)", ("-group[\"lr\"] * max(1, rows / cols) ** 0.5", "-group[\"lr\"] * 0.2 * max(rows, cols) ** 0.5"), learning_rate=0.01)
-for rate in (0.002, 0.004):
+for rate in (0.001, 0.002, 0.004):
     edit(f"AdamW {rate} for the matrices", ("train.py", "optimizers = [muon, adam]", "optimizers = [torch.optim.AdamW(matrices, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True), adam]"), learning_rate=rate)
 edit("Muon momentum 0.9", ("momentum=0.95", "momentum=0.90"))
 edit("Muon momentum 0.8", ("momentum=0.95", "momentum=0.80"))

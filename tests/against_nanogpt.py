@@ -149,13 +149,15 @@ def main():
     out = args.out.resolve()
     genome = Genome(find_dataset(args.dataset))
     windows = eval_windows(genome.bases("val"), genome.stretches("val"), s["block_size"], s["scored"])
-    commit = subprocess.run(["git", "-C", args.nanogpt, "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    commit = "of unknown commit"
+    if (args.nanogpt / ".git").exists():  # git would answer for a repository around it
+        commit = subprocess.run(["git", "-C", args.nanogpt, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()[:7]
     spec = importlib.util.spec_from_file_location("nanogpt", args.nanogpt / "model.py")
     nanogpt = importlib.util.module_from_spec(spec)
     sys.modules["nanogpt"] = nanogpt
     spec.loader.exec_module(nanogpt)
     seen = seen_before(windows)
-    print(f"nanoGPT {commit[:7]}, {steps} steps of {per_step:,} bases, torch {torch.__version__}, scored on {int((windows & 7 < N).sum()):,} bases, "
+    print(f"nanoGPT {commit}, {steps} steps of {per_step:,} bases, torch {torch.__version__}, scored on {int((windows & 7 < N).sum()):,} bases, "
           f"{seen.mean():.1%} of them after eight that stand earlier in the window")
 
     # ---- its data: the same training bases, N left out
@@ -231,14 +233,15 @@ def main():
         print("nanoGPT's learning rate:", ", ".join(f"{r:g} {b:.4f}" for r, b in tuned.items()), f"-> {rate:g}", flush=True)
         its = list(pool.map(lambda seed: theirs(rate, seed, steps), args.their_seeds or args.seeds))
         mine = [future.result() for future in mine]
-    turns = [(rate_of("ours", turn), rate_of("nanoGPT", turn)) for turn in range(args.turns)] or [(math.nan, math.nan)]
-    speed = statistics.median(a / b for a, b in turns)
-    if not (out / "markov.json").exists():
+    turns = [(rate_of("ours", turn), rate_of("nanoGPT", turn)) for turn in range(args.turns)]
+    speed = statistics.median(a / b for a, b in turns) if turns else None
+    counted = out / f"markov {args.scale}.json"
+    if not counted.exists():
         markov, markovs = Markov(genome.bases("train"), 12), {}
         for markov.order in range(12, 0, -1):
             markovs[markov.order] = score(markov, windows, seen)
-        (out / "markov.json").write_text(json.dumps(markovs))
-    markovs = json.loads((out / "markov.json").read_text())
+        counted.write_text(json.dumps(markovs))
+    markovs = json.loads(counted.read_text())
 
     # ---- what came of it
     rows = []
@@ -247,14 +250,16 @@ def main():
         tokens, target = min(a, key=lambda p: p[1])[:2]
         reached = tokens_to(target, b)
         rows.append(dict(nanogpt_seed=its_seed, seed=seed, nanogpt_bits=target, nanogpt_tokens=tokens, our_tokens=reached, token_ratio=tokens / reached,
-                         time_ratio=tokens / reached * speed, our_bits=b[-1][1]))
-        print(f"{its_seed:3}{seed:3}{target:14.4f}{tokens:13,}{reached:15,.0f}{tokens / reached:12.1f}x{tokens / reached * speed:10.1f}x{b[-1][1]:19.4f}")
-    for name in ("token_ratio", "time_ratio"):  # in steps as in tokens: both take the same ones
+                         time_ratio=tokens / reached * speed if turns else None, our_bits=b[-1][1]))
+        less = f"{tokens / reached * speed:10.1f}x" if turns else f"{'not timed':>11}"
+        print(f"{its_seed:3}{seed:3}{target:14.4f}{tokens:13,}{reached:15,.0f}{tokens / reached:12.1f}x{less}{b[-1][1]:19.4f}")
+    for name in ("token_ratio", "time_ratio") if turns else ("token_ratio",):  # in steps as in tokens: both take the same ones
         values = sorted(row[name] for row in rows)
         print(f"{name}: median {statistics.median(values):.1f}x, from {values[0]:.1f}x to {values[-1]:.1f}x")
-    ours_speed, its_speed = (statistics.median(pair) for pair in zip(*turns))
-    print("ahead at every moment after the first minute:", all(always_ahead(b, a, ours_speed, its_speed) for a, b in product(its, mine)))
-    print("bases/s in our loop, ours and nanoGPT's model:", "; ".join(f"{a:,.0f} {b:,.0f}" for a, b in turns), f"-> {speed:.2f}x")
+    if turns:
+        ours_speed, its_speed = (statistics.median(pair) for pair in zip(*turns))
+        print("ahead at every moment after the first minute:", all(always_ahead(b, a, ours_speed, its_speed) for a, b in product(its, mine)))
+        print("bases/s in our loop, ours and nanoGPT's model:", "; ".join(f"{a:,.0f} {b:,.0f}" for a, b in turns), f"-> {speed:.2f}x")
     report = dict(commit=commit, scale=args.scale, torch=str(torch.__version__), rates={str(k): v for k, v in tuned.items()}, rate=rate, rows=rows, speeds=turns,
                   nanogpt=its, ours=mine, markov=markovs)
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")

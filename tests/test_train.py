@@ -308,6 +308,15 @@ def test_unannotated_repeats_are_nan(tmp_path):
     assert "val_bits_repeats: nan" in out.stdout and "val_bits_unique: nan" in out.stdout, out.stderr
 
 
+def test_the_learning_rate_rises_in_three_steps_and_falls_to_zero(genome_folder, tmp_path):
+    words = ("--max_iters=8", "--eval_interval=8", "--learning_rate=0.02", "--warmup=0", "--cooldown=0.5", "--markov_order=0")
+    assert train(genome_folder, tmp_path, *words).returncode == 0
+    found = [float(row["lr"]) / 0.02 for row in rows(tmp_path) if row["lr"]]
+    assert found == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 3 / 4, 1 / 2, 1 / 4], rel=1e-6)
+    again = train(genome_folder, tmp_path, *words)
+    assert again.returncode == 0 and "at step 8, its last" in again.stdout, again.stderr
+
+
 def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(genome_folder, tmp_path):
     out = train(genome_folder, tmp_path, "--max_iters=40", "--eval_interval=1", "--learning_rate=1e30", "--embed_lr=1e30", "--warmup=0.1")
     one_line_error(out, "lower learning_rate")

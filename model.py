@@ -9,79 +9,135 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-N = 4           # the token that is an input and never a target
-HEAD_ROWS = 8   # four letters, padded so that a GPU's matrix units like the shape
+N = 4  # the token that is an input and never a target
+HEAD_ROWS = 8  # four letters, padded to eight rows because a GPU's matrix units like multiples of eight
 
 
 @dataclass
 class GPTConfig:
-    block_size: int = 1024   # bases a prediction may look back on
+    block_size: int = 1024  # bases a prediction may look back on
     n_layer: int = 12
-    n_head: int = 6          # heads of 128 for n_embd = 768
+    n_head: int = 6  # heads of 128 for n_embd = 768
     n_embd: int = 768
-    conv: int = 8            # bases that the convolutions before attention and MLP see; 1 is none
+    stem_bases: int = 16  # bases that the stem's detectors read
+    stem_width: int = 512  # number of detectors
     dropout: float = 0.0
 
 
 def norm(x):
-    """RMSNorm (Zhang and Sennrich, 2019) without weights, in fp32; compiled it is one kernel, and not compiled faster on CPUs than F.rms_norm."""
+    """RMSNorm (Zhang and Sennrich, 2019) over the last dimension, without weights, computed in float32."""
     x = x.float()
     return x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt()
 
 
 def rotate(x, cos, sin):
-    """Rotary position embedding (Su et al., 2021) of (B, H, T, head) with (T, head / 2) tables."""
+    """Rotary position embedding (Su et al., 2021) of x (B, heads, T, head) by the tables cos and sin (T, head / 2)."""
     a, b = x.chunk(2, -1)
     return torch.cat((a * cos + b * sin, b * cos - a * sin), -1)
 
 
 def relu2(x):
-    """ReLU squared (So et al., 2021), by a product: CUDA's autocast would compute .square() in fp32."""
+    """ReLU squared (So et al., 2021). A product, because autocast on a GPU would compute .square() in float32."""
     x = F.relu(x)
     return x * x
 
 
-def convolve(x, weight, past=None, pos=0):
-    """x (B, T, D) plus a causal convolution of each channel apart: weight[j] (1, D) times the state len(weight) - j bases before.
+class Stem(nn.Module):
+    """Motif detectors on the bases themselves, as in the first layer of Basset or Enformer, but causal.
 
-    past: None, or (B, len(weight) + block_size, D), where x is kept from pos on, behind len(weight) zeros.
+    Each detector is a weight for each letter at each of the last `stem_bases` positions: a position weight matrix.
+    What the detectors find at a position is added to the embedding of its token, so that the first attention already
+    knows the k-mer that ends there.
     """
-    K, T = len(weight), x.size(1)
-    if past is None:
-        seen = F.pad(x, (0, 0, K, 0))
-    else:
-        past[:, pos + K:pos + K + T] = x
-        seen = past[:, pos:pos + K + T].type_as(x)
-    for j in range(K):
-        x = x + weight[j] * seen[:, j:j + T]
-    return x
+
+    START = 0.25  # spread of a new detector's weights: over 16 bases its sum is then of size 1
+
+    def __init__(self, config):
+        super().__init__()
+        self.bases = config.stem_bases
+        self.detect = nn.Linear(config.stem_bases * N, config.stem_width, bias=False)
+        self.out = nn.Linear(config.stem_width, config.n_embd, bias=False)
+
+    def forward(self, tokens):
+        """(B, stem_bases - 1 + T) tokens -> (B, T, n_embd), for the last T of them."""
+        windows = tokens.unfold(1, self.bases, 1)  # (B, T, stem_bases)
+        letters = torch.arange(N, device=tokens.device)
+        one_hot = windows[..., None] == letters  # (B, T, stem_bases, 4); all zeros where the token is N
+        matches = self.detect(one_hot.flatten(2).to(self.detect.weight.dtype))
+        return self.out(relu2(matches))
+
+
+class Attention(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.n_head = config.n_head
+        self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
+        self.out = nn.Linear(config.n_embd, config.n_embd, bias=False)
+
+    def forward(self, x, cos, sin, cache=None):
+        """x (B, T, n_embd) -> (B, T, n_embd). cache: this layer's (keys, values, number of tokens that they hold)."""
+        B, T, D = x.shape
+        heads = self.qkv(x).view(B, T, 3 * self.n_head, D // self.n_head).transpose(1, 2)  # (B, 3 heads, T, head)
+        qk, v = heads.split((2 * self.n_head, self.n_head), 1)
+        q, k = rotate(norm(qk), cos, sin).type_as(v).chunk(2, 1)  # queries and keys normalised: QK-norm
+        if cache is None:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        else:
+            y = self.attend_to_cache(q, k, v, *cache)
+        return self.out(y.transpose(1, 2).reshape(B, T, D))
+
+    def attend_to_cache(self, q, k, v, keys, values, pos):
+        """The same attention for T tokens that follow `pos` cached ones, whose keys and values are extended by theirs."""
+        T = q.size(2)
+        keys[:, :, pos : pos + T] = k
+        values[:, :, pos : pos + T] = v
+        k, v = keys[:, :, : pos + T], values[:, :, : pos + T]
+        if pos == 0:
+            return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if T == 1:
+            return F.scaled_dot_product_attention(q, k, v)
+        mask = torch.ones(T, pos + T, dtype=torch.bool, device=q.device).tril(pos)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+class MLP(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.hidden = nn.Linear(config.n_embd, 4 * config.n_embd, bias=False)
+        self.out = nn.Linear(4 * config.n_embd, config.n_embd, bias=False)
+
+    def forward(self, x):
+        return self.out(relu2(self.hidden(x)))
 
 
 class Block(nn.Module):
     def __init__(self, config):
         super().__init__()
-        D = config.n_embd
-        self.n_head, self.dropout = config.n_head, nn.Dropout(config.dropout)
-        self.qkv = nn.Linear(D, 3 * D, bias=False)
-        self.attn_out = nn.Linear(D, D, bias=False)
-        self.mlp_in = nn.Linear(D, 4 * D, bias=False)
-        self.mlp_out = nn.Linear(4 * D, D, bias=False)
-        self.attn_conv, self.mlp_conv = (nn.Parameter(torch.zeros(config.conv - 1, 1, D)) for _ in range(2))
+        self.attention = Attention(config)
+        self.mlp = MLP(config)
+        self.dropout = nn.Dropout(config.dropout)
 
-    def attention(self, x, cos, sin, cache, pos):
-        (B, T, D), H = x.shape, self.n_head
-        qk, v = self.qkv(x).view(B, T, 3 * H, -1).transpose(1, 2).split((2 * H, H), 1)  # (B, heads, T, head)
-        q, k = rotate(norm(qk), cos, sin).type_as(v).chunk(2, 1)
-        if cache is not None:  # (B, 2 H, block_size, head): keys, then values, filled up to pos
-            cache[:, :, pos:pos + T] = torch.cat((k, v), 1)
-            k, v = cache[:, :, :pos + T].chunk(2, 1)
-        mask = torch.ones(T, pos + T, dtype=torch.bool, device=x.device).tril(pos) if pos and T > 1 else None
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=T > 1 and not pos)
-        return self.attn_out(y.transpose(1, 2).reshape(B, T, D))
+    def forward(self, x, cos, sin, cache=None):
+        x = x + self.dropout(self.attention(norm(x), cos, sin, cache))
+        x = x + self.dropout(self.mlp(norm(x)))
+        return x
 
-    def forward(self, x, cos, sin, cache=None, past=(None, None), pos=0):
-        x = x + self.dropout(self.attention(convolve(norm(x), self.attn_conv, past[0], pos), cos, sin, cache, pos))
-        return x + self.dropout(self.mlp_out(relu2(self.mlp_in(convolve(norm(x), self.mlp_conv, past[1], pos)))))
+
+class Cache:
+    """What a model keeps of the tokens that it has read, so that the next ones cost only themselves.
+
+    tokens: (batch, stem_bases - 1 + block_size), which start with N's, as if nothing were known before the first one.
+    keys, values: (n_layer, batch, n_head, block_size, head). pos: how many tokens are in use; lower it to take some back.
+    """
+
+    def __init__(self, model, batch, dtype):
+        c = model.config
+        device = model.cos.device
+        shape = (c.n_layer, batch, c.n_head, c.block_size, c.n_embd // c.n_head)
+        self.tokens = torch.full((batch, c.stem_bases - 1 + c.block_size), N, device=device)
+        self.keys = torch.zeros(shape, dtype=dtype, device=device)
+        self.values = torch.zeros(shape, dtype=dtype, device=device)
+        self.pos = 0
 
 
 class GPT(nn.Module):
@@ -91,54 +147,76 @@ class GPT(nn.Module):
             raise ValueError(f"n_embd = {config.n_embd} must be an even multiple of n_head = {config.n_head}")
         self.config = config
         self.wte = nn.Embedding(N + 1, config.n_embd)
+        self.stem = Stem(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.lm_head = nn.Linear(config.n_embd, HEAD_ROWS, bias=False)
         head = config.n_embd // config.n_head
-        angle = torch.outer(torch.arange(config.block_size), 10000 ** (-torch.arange(0, head, 2) / head))
-        self.register_buffer("cos", angle.cos(), persistent=False)
-        self.register_buffer("sin", angle.sin(), persistent=False)
+        frequencies = 10000 ** (-torch.arange(0, head, 2) / head)
+        angles = torch.outer(torch.arange(config.block_size), frequencies)  # (block_size, head / 2)
+        self.register_buffer("cos", angles.cos(), persistent=False)
+        self.register_buffer("sin", angles.sin(), persistent=False)
         for name, p in self.named_parameters():
-            if name.endswith(("_out.weight", "lm_head.weight", "_conv")):
-                nn.init.zeros_(p)  # each block starts as the identity, the prediction as uniform
-            else:
-                nn.init.normal_(p, std=0.5 if name == "wte.weight" else 0.5 * p.size(1) ** -0.5)
+            self.init_weight(name, p)
+
+    @staticmethod
+    def init_weight(name, p):
+        """Draw a parameter's start. Output layers start at zero: a block as the identity, the prediction as uniform."""
+        if name.endswith("out.weight") or name == "lm_head.weight":
+            nn.init.zeros_(p)
+        elif name == "wte.weight":
+            nn.init.normal_(p, std=0.5)
+        elif name == "stem.detect.weight":
+            nn.init.normal_(p, std=Stem.START)
+        else:
+            nn.init.normal_(p, std=0.5 * p.size(1) ** -0.5)
 
     def matrices(self):
-        """The 2-D weights inside the blocks: what Muon trains, and the N of 6N flops a token."""
-        return [p for p in self.blocks.parameters() if p.ndim == 2]
+        """The weights that Muon trains, and the N of 6 N flops a token: all matrices but those that touch the letters."""
+        return [*(p for p in self.blocks.parameters()), self.stem.out.weight]
 
     def new_cache(self, batch, dtype):
-        """Room for block_size tokens, their keys and values, and the states that the convolutions look back on; "pos" are in use."""
-        c, device = self.config, self.cos.device
-        keys = torch.zeros(c.n_layer, batch, 2 * c.n_head, c.block_size, c.n_embd // c.n_head, dtype=dtype, device=device)
-        past = torch.zeros(c.n_layer, 2, batch, c.conv - 1 + c.block_size, c.n_embd, dtype=dtype, device=device)
-        return {"kv": keys, "past": past, "pos": 0}
+        """An empty Cache for `batch` sequences; dtype: of keys and values."""
+        return Cache(self, batch, dtype)
+
+    def embed(self, idx, cache=None):
+        """(B, T) tokens -> (B, T, n_embd): what each token is, and what the stem finds in the bases up to it."""
+        reach = self.config.stem_bases - 1
+        if cache is None:
+            tokens = F.pad(idx, (reach, 0), value=N)
+        else:
+            end = cache.pos + reach + idx.size(1)
+            cache.tokens[:, cache.pos + reach : end] = idx
+            tokens = cache.tokens[:, cache.pos : end]
+        return norm(self.wte(idx) + self.stem(tokens))
 
     def states(self, idx, cache=None, layer=None):
-        """(B, T) tokens -> (B, T, n_embd) normalised states after `layer` blocks, all by default.
+        """(B, T) tokens -> (B, T, n_embd) normalised states after `layer` blocks, all of them by default.
 
-        With a cache (see new_cache) idx are the tokens that follow its first cache["pos"], which grows by T; lower it to take tokens back.
+        With a cache, idx are the tokens that follow its first cache.pos ones, and cache.pos grows by T.
         """
-        (B, T), c = idx.shape, self.config
-        assert layer is None or 0 <= layer <= c.n_layer, f"layer {layer} of {c.n_layer}"
-        pos = cache["pos"] if cache else 0
-        assert pos + T <= c.block_size, f"tokens {pos} to {pos + T} of a context of {c.block_size}"
-        x, cos, sin = norm(self.wte(idx)), self.cos[pos:pos + T], self.sin[pos:pos + T]
+        T = idx.size(1)
+        pos = cache.pos if cache else 0
+        assert layer is None or 0 <= layer <= self.config.n_layer, f"layer {layer} of {self.config.n_layer}"
+        assert pos + T <= self.config.block_size, f"tokens {pos} to {pos + T} of a context of {self.config.block_size}"
+        x = self.embed(idx, cache)
+        cos, sin = self.cos[pos : pos + T], self.sin[pos : pos + T]
         for i, block in enumerate(self.blocks[:layer]):
-            x = block(x, cos, sin, cache["kv"][i], cache["past"][i], pos) if cache else block(x, cos, sin)
+            kept = (cache.keys[i], cache.values[i], pos) if cache else None
+            x = block(x, cos, sin, kept)
         if cache:
-            cache["pos"] = pos + T
+            cache.pos = pos + T
         return norm(x)
 
     def forward(self, idx, cache=None):
-        """(B, T) tokens -> (B, T, 4) fp32 logits of the base that follows each."""
+        """(B, T) tokens -> (B, T, 4) float32 logits of the base that follows each."""
         return self.lm_head(self.states(idx, cache))[..., :N].float()
 
 
 def base_nll(model, bases):
     """(B, T) bases -> (B, T) nats that each costs given those before it and the start symbol; 0 at N."""
     logits = model(F.pad(bases[:, :-1], (1, 0), value=N))
-    return F.cross_entropy(logits.flatten(0, 1), bases.flatten(), ignore_index=N, reduction="none").view_as(bases)
+    nll = F.cross_entropy(logits.flatten(0, 1), bases.flatten(), ignore_index=N, reduction="none")
+    return nll.view_as(bases)
 
 
 def orthogonalize(G, steps=5):

@@ -58,7 +58,7 @@ def generate(model, prompt, n, temperature=1.0, top_k=0, generator=None, dtype=t
             tokens, end, cache = torch.cat((tokens[:, :1], tokens[:, end - size // 2:]), 1), 1 + size // 2, None
         cache = cache or model.new_cache(len(prompt), dtype)
         m = min(ahead, len(noise), size + 1 - end)
-        logits = model(tokens[:, cache["pos"]:end + m - 1], cache)[:, -m:]
+        logits = model(tokens[:, cache.pos:end + m - 1], cache)[:, -m:]
         if top_k:
             logits = logits.masked_fill(logits < logits.topk(top_k).values[..., -1:], -math.inf)
         weights = (logits / temperature).softmax(-1) if temperature > 0 else logits
@@ -67,7 +67,7 @@ def generate(model, prompt, n, temperature=1.0, top_k=0, generator=None, dtype=t
         final = 1 + int(right.cumprod(0).sum())
         tokens[:, end:end + m] = drawn
         yield from drawn[:, :final].unbind(1)
-        cache["pos"], noise, end = end + final - 1, noise[final:], end + final
+        cache.pos, noise, end = end + final - 1, noise[final:], end + final
 
 
 def read_prompt(text, genome):

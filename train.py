@@ -40,7 +40,8 @@ block_size = 1024       # bases of context
 n_layer = 12            # blocks
 n_head = 6              # heads; n_embd / n_head = 128 suits GPUs
 n_embd = 768            # width
-conv = 8                # bases that the convolutions before attention and MLP see; 1 is none
+stem_bases = 16         # bases that the detectors of the stem read
+stem_width = 512        # detectors of the stem
 dropout = 0.0           # more than a few passes over the data may want some
 # ---- the batch
 batch_tokens = 2**20    # bases in a step, over all processes and micro-batches
@@ -50,7 +51,7 @@ repeat_weight = 1.0     # weight of soft-masked bases in the training loss; eval
 # ---- the optimiser
 max_iters = 2050        # steps; 2,050 of 2**20 bases are about one pass of hg38's training chromosomes
 learning_rate = 0.02    # Muon, for the matrices
-embed_lr = 0.02         # AdamW, for the embeddings and convolutions
+embed_lr = 0.02         # AdamW, for the embeddings and the stem's detectors
 head_lr = 0.004         # AdamW, for the output layer
 weight_decay = 0.0      # decoupled, for the matrices
 grad_clip = 1.0         # largest norm of the gradient; 0: no clipping
@@ -72,7 +73,7 @@ LIMITS = {
     **dict.fromkeys("batch_size block_size n_layer n_head n_embd max_iters log_interval eval_interval eval_tokens".split(), (1, 2**62)),
     **dict.fromkeys("learning_rate embed_lr head_lr weight_decay grad_clip".split(), (0, 1e38)),
     **dict.fromkeys("rc warmup cooldown".split(), (0, 1)), "dropout": (0, 0.9), "repeat_weight": (0, 1e6), "seed": (0, 2**32),
-    "conv": (1, 64), "batch_tokens": (1, 2**30), "markov_order": (0, 13)}
+    "stem_bases": (1, 256), "stem_width": (1, 2**20), "batch_tokens": (1, 2**30), "markov_order": (0, 13)}
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
 
@@ -123,7 +124,7 @@ def main():
 
     # ---- the model
     torch.manual_seed(seed)
-    model_args = dict(block_size=block_size, n_layer=n_layer, n_head=n_head, n_embd=n_embd, conv=conv, dropout=dropout)
+    model_args = dict(block_size=block_size, n_layer=n_layer, n_head=n_head, n_embd=n_embd, stem_bases=stem_bases, stem_width=stem_width, dropout=dropout)
     try:
         model = GPT(GPTConfig(**model_args))
     except (ValueError, RuntimeError) as error:
@@ -134,7 +135,7 @@ def main():
         model.compile(dynamic=False)
     elif compile is True or compile == "auto" and dev.type == "cuda":
         say("going on without compile, slower and in more memory: it needs a C++ compiler and Python.h (apt install g++ python3-dev) and is not for a Mac's GPU")
-    parameters = [p for p in model.parameters() if p.numel()]  # conv = 1 has empty ones
+    parameters = list(model.parameters())
     matrices = model.matrices()
     elsewhere = {id(p) for p in (*matrices, model.lm_head.weight)}
     others = [p for p in parameters if id(p) not in elsewhere]

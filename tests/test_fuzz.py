@@ -18,7 +18,7 @@ from tests.conftest import write_genome
 
 DEFAULTS = {"max_iters": 10, "learning_rate": 0.02, "dataset": "hg38", "compile": "auto", "full": False}
 
-TINY = GPTConfig(block_size=8, n_layer=1, n_head=1, n_embd=8, conv=2)
+TINY = GPTConfig(block_size=8, n_layer=1, n_head=1, n_embd=8, stem_bases=3, stem_width=8)
 CHECKPOINT = {"model": GPT(TINY).state_dict(), "model_args": vars(TINY), "config": {"dataset": "hg38"}, "data": {}, "step": 1, "optimizers": []}
 BED = "chr1\t100\t300\tEH38D1\tEH38E1\tPLS\nchr2\t5\t9\n# a comment\nchrX\t1000\t1350\ta\tb\tc\td\te\tf\tdELS,CTCF-bound\n"
 FASTA = ">chr1 a comment\nACGTNNNNacgtn\nACGTTGCA\n>chr21\nGATTACA\n\n>chr2\r\nNNNN\r\n"
@@ -111,7 +111,7 @@ def test_checkpoints(folder, saved, data):
             assert torch.equal(weights, CHECKPOINT["model"][name])
 
 
-@given(st.dictionaries(st.sampled_from(["block_size", "n_layer", "n_head", "n_embd", "conv", "dropout", "more"]),
+@given(st.dictionaries(st.sampled_from(["block_size", "n_layer", "n_head", "n_embd", "stem_bases", "stem_width", "dropout", "more"]),
                        st.one_of(st.none(), st.integers(-2, 9), st.floats(), st.text(max_size=3), st.lists(st.integers(), max_size=2)), max_size=3))
 def test_checkpoints_of_strange_models(folder, strange):
     torch.save(dict(CHECKPOINT, model_args=dict(CHECKPOINT["model_args"], **strange)), folder / "s.pt")

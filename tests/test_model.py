@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from data import encode, reverse_complement
-from model import GPT, N, GPTConfig, Markov, Muon, base_nll, kmers, orthogonalize
+from model import GPT, N, GPTConfig, Markov, Muon, base_nll, kmers, orthogonalize, relu2
 
 
 def small(scale=0.3, **changes):
@@ -27,9 +27,8 @@ def test_initial_loss_is_uniform_over_the_four_bases():
     assert torch.allclose(nll[bases < N], torch.tensor(math.log(4))) and (nll[bases == N] == 0).all()
 
 
-@pytest.mark.parametrize("conv", (1, 8))
-def test_causality_by_gradient(conv):
-    model = small(conv=conv)
+def test_causality_by_gradient():
+    model = small()
     reach = []
     model.blocks[0].register_forward_pre_hook(lambda module, args: reach.append(args[0]))  # the embedded input
     tokens = torch.randint(0, 5, (1, 20))
@@ -41,9 +40,8 @@ def test_causality_by_gradient(conv):
         assert (size[:t + 1] > 0).all() and (size[t + 1:] == 0).all()
 
 
-@pytest.mark.parametrize("conv", (1, 8))
-def test_a_later_token_changes_no_earlier_logit(conv):
-    model, tokens = small(conv=conv), torch.randint(0, 5, (1, 20))
+def test_a_later_token_changes_no_earlier_logit():
+    model, tokens = small(), torch.randint(0, 5, (1, 20))
     for t in (0, 5, 19):
         changed = tokens.clone()
         changed[0, t] = (changed[0, t] + 1) % 5
@@ -51,19 +49,35 @@ def test_a_later_token_changes_no_earlier_logit(conv):
         assert (moved[:t] == 0).all() and moved[t] > 0
 
 
-@pytest.mark.parametrize("conv", (1, 8))
+def test_the_stem_reads_its_last_bases_and_no_others():
+    model, tokens = small(stem_bases=5), torch.randint(0, 4, (1, 20))
+    before = model.stem(tokens)  # of tokens 4 to 19
+    for t in range(20):
+        changed = tokens.clone()
+        changed[0, t] = (changed[0, t] + 1) % 4
+        moved = (model.stem(changed) != before).any(-1)[0]
+        assert moved.tolist() == [t <= at <= t + 4 for at in range(4, 20)]
+
+
+def test_a_detector_adds_up_its_letters_and_nothing_for_n():
+    model = small(stem_bases=3, stem_width=1, n_embd=4)
+    weights = model.stem.detect.weight.view(3, 4)  # base before the last but one ... last base, A C G T
+    found = relu2(weights[0, 2] + weights[2, 1])
+    assert torch.allclose(model.stem(torch.tensor([[2, N, 1]])), found * model.stem.out.weight.T)
+
+
 @pytest.mark.parametrize("pieces", ((1,) * 48, (17,) + (1,) * 31, (2, 9, 1, 20, 16), (48,)))
-def test_cached_equals_full_at_every_position(conv, pieces):
-    model, tokens = small(conv=conv), torch.randint(0, 5, (3, 48))
+def test_cached_equals_full_at_every_position(pieces):
+    model, tokens = small(), torch.randint(0, 5, (3, 48))
     with torch.no_grad():
         full = model(tokens)
         cache = model.new_cache(3, torch.float32)
         steps = []
         for piece in tokens.split(pieces, 1):
             steps.append(model(piece, cache))
-            if cache["pos"] < 48:  # tokens that are taken back leave no trace
-                model(torch.randint(0, 5, (3, 5))[:, :48 - cache["pos"]], cache)
-                cache["pos"] = sum(s.size(1) for s in steps)
+            if cache.pos < 48:  # tokens that are taken back leave no trace
+                model(torch.randint(0, 5, (3, 5))[:, :48 - cache.pos], cache)
+                cache.pos = sum(s.size(1) for s in steps)
     assert torch.allclose(torch.cat(steps, 1), full, atol=1e-5)
 
 

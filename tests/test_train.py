@@ -185,7 +185,7 @@ runpy.run_path("train.py", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("words", ((), ("--repeat_weight=0.1", "--conv=1")))
+@pytest.mark.parametrize("words", ((), ("--repeat_weight=0.1", "--stem_bases=1")))
 def test_the_loss_is_the_same_however_the_step_is_cut(genome_folder, tmp_path, words):
     """Micro-batches of 4 or 16 windows, one process or two: the same bases, and so the same losses, with weights too; and one sum of gradients a step."""
     (tmp_path / "count.py").write_text(COUNT)

@@ -28,8 +28,10 @@ import torch.nn.functional as F
 from config import configure, die
 from data import N, Genome, Windows, decode
 from eval_dart import WINDOW, make_pairs, score
-from model import GPT, GPTConfig, Muon, base_nll, orthogonalize
-from runtime import has_compiler, load_model, machine_peak, peak_memory, pick_device
+from model import GPT, GPTConfig, base_nll
+from optim import Muon, orthogonalize
+from runtime.checkpoint import load_model
+from runtime.device import has_compiler, machine_peak, peak_memory, pick_device
 from sample import generate
 
 nanogpt = ""        # a clone of nanoGPT, to run its model beside ours

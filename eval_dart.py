@@ -29,8 +29,10 @@ from tqdm import tqdm
 from config import configure, die, find_dataset
 from data import N, Genome, reverse_complement
 from data.download import download
-from model import GPT, Markov, base_nll
-from runtime import load_model, pick_device
+from model import GPT, base_nll
+from markov import Markov
+from runtime.checkpoint import load_model
+from runtime.device import pick_device
 
 ckpt = "out/ckpt.pt"    # the model to evaluate
 dataset = ""            # a prepared genome; "": the one that the checkpoint was trained on

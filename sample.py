@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from config import configure, die, find_dataset
 from data import N, Genome, decode, encode
-from runtime import load_model, pick_device
+from runtime.checkpoint import load_model
+from runtime.device import pick_device
 
 ckpt = "out/ckpt.pt"     # the checkpoint to sample from
 start = ""               # what to continue: DNA, FILE:path, chr21:22000000-22000500 (if too long, its last block_size / 2)

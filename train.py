@@ -1,404 +1,484 @@
-"""Train the GPT of model.py on a prepared genome: one loop for a laptop, two gaming cards, many nodes.
+"""Train the GPT of model.py on a prepared genome: one loop for a laptop, two gaming cards, many
+nodes.
 
   python train.py config/hg38_small.py
   torchrun train.py config/hg38_small.py
   torchrun --nproc_per_node=2 train.py config/hg38_small.py --batch_size=8
 
-Every process sees the same settings; a step is the same bases however many processes share it. Typing the same command
-again continues the run that out_dir holds. Losses are per base: nats in the log, bits (nats / ln 2) in evaluations.
+Every process sees the same settings; a step is the same bases however many processes share it.
+Typing the same command again continues the run that out_dir holds. Losses are per base: nats in the
+log, bits (nats / ln 2) in evaluations.
 """
-import json
+
 import math
 import os
 import signal
 import sys
-import time
-import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from datetime import timedelta
+from dataclasses import dataclass
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch loads: threads that wait leave their core to others
+# torch reads this as it loads: threads that wait leave their core to others
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-import torch.distributed as dist
 
 from config import configure, die, find_dataset
-from data import N, REPEAT, SEGMENT, Genome, Windows, eval_windows, share
-from model import GPT, GPTConfig, Markov, Muon, base_nll
-from runtime import has_compiler, lock, machine_peak, open_log, peak_memory, pick_device, read_checkpoint, save_checkpoint, stop_on_signals
+from data import REPEAT, Genome, N, Windows, eval_windows, share
+from markov import Markov
+from model import GPT, GPTConfig, base_nll
+from optim import Optimizers, schedule
+from runtime.checkpoint import save_checkpoint
+from runtime.device import has_compiler
+from runtime.progress import Clock, Progress
+from runtime.resume import make_checkpoint, start_or_resume
+from runtime.run_folder import RunFolder
+from runtime.team import Team, join_team
 
 # ---- the run
-out_dir = "out"         # where ckpt.pt (the last state), best.pt (the best) and log.csv go
-init_from = "auto"      # auto: resume or start | scratch | resume | a checkpoint to fine-tune
-dataset = "hg38"        # a folder under data/, or a path to a prepared genome
-seed = 1337             # of the initial weights and of the order of windows
+out_dir = "out"  # where ckpt.pt (the last state), best.pt (the best) and log.csv go
+init_from = "auto"  # auto: resume or start | scratch | resume | a checkpoint to fine-tune
+dataset = "hg38"  # a folder under data/, or a path to a prepared genome
+seed = 1337  # of the initial weights and of the order of windows
 # ---- the model
-block_size = 1024       # bases of context
-n_layer = 12            # blocks
-n_head = 6              # heads; n_embd / n_head = 128 suits GPUs
-n_embd = 768            # width
-stem_bases = 16         # bases that the detectors of the stem read
-stem_width = 512        # detectors of the stem
-dropout = 0.0           # more than a few passes over the data may want some
+block_size = 1024  # bases of context
+n_layer = 12  # blocks
+n_head = 6  # heads; n_embd / n_head = 128 suits GPUs
+n_embd = 768  # width
+stem_bases = 16  # bases that the detectors of the stem read
+stem_width = 512  # detectors of the stem
+dropout = 0.0  # more than a few passes over the data may want some
 # ---- the batch
-batch_tokens = 2**20    # bases in a step, over all processes and micro-batches
-batch_size = 16         # windows in a micro-batch: halve it when memory runs out; the result stays the same
-rc = 0.5                # share of windows read on the other strand
-repeat_weight = 1.0     # weight of soft-masked bases in the training loss; evaluation never weighs
+batch_tokens = 2**20  # bases in a step, over all processes and micro-batches
+batch_size = 16  # windows in a micro-batch: halve it when memory runs out, nothing else changes
+rc = 0.5  # share of windows read on the other strand
+repeat_weight = 1.0  # weight of soft-masked bases in the training loss; evaluation never weighs
 # ---- the optimiser
-max_iters = 2050        # steps; 2,050 of 2**20 bases are about one pass of hg38's training chromosomes
-learning_rate = 0.02    # Muon, for the matrices
-embed_lr = 0.02         # AdamW, for the embeddings and the stem's detectors
-head_lr = 0.004         # AdamW, for the output layer
-weight_decay = 0.0      # decoupled, for the matrices
-grad_clip = 1.0         # largest norm of the gradient; 0: no clipping
-warmup = 0.01           # share of max_iters to rise to the full rate, 3 steps at least
-cooldown = 0.45         # share of max_iters to fall linearly to zero
+max_iters = 2050  # steps; 2,050 of 2**20 bases are about one pass of hg38's training chromosomes
+learning_rate = 0.02  # Muon, for the matrices
+embed_lr = 0.02  # AdamW, for the embeddings and the stem's detectors
+head_lr = 0.004  # AdamW, for the output layer
+weight_decay = 0.0  # decoupled, for the matrices
+grad_clip = 1.0  # largest norm of the gradient; 0: no clipping
+warmup = 0.01  # share of max_iters to rise to the full rate, 3 steps at least
+cooldown = 0.45  # share of max_iters to fall linearly to zero
 # ---- looking at it
-log_interval = 10       # steps between lines in the log
-eval_interval = 100     # steps between evaluations; each one saves a checkpoint
-eval_tokens = 2**22     # bases scored in an evaluation, the same ones every time and in every run
-markov_order = 12       # highest order of the Markov models scored at the end for comparison; 0: none
+log_interval = 10  # steps between lines in the log
+eval_interval = 100  # steps between evaluations; each one saves a checkpoint
+eval_tokens = 2**22  # bases scored in an evaluation, the same ones every time and in every run
+markov_order = 12  # highest order of the Markov models scored at the end for comparison; 0: none
 # ---- the machine
-device = "auto"         # auto | cuda | cpu | mps | cuda:1 ...
-dtype = "auto"          # auto | bfloat16 | float16 | float32
-compile = "auto"        # torch.compile: auto | True | False
-config = configure(globals())
+device = "auto"  # auto | cuda | cpu | mps | cuda:1 ...
+dtype = "auto"  # auto | bfloat16 | float16 | float32
+compile = "auto"  # torch.compile: auto | True | False
+# ---- end of settings
 
-FREE = set("out_dir dataset batch_size log_interval eval_interval markov_order device dtype compile".split())  # the rest makes a run what it is
-LIMITS = {
-    **dict.fromkeys("batch_size block_size n_layer n_head n_embd max_iters log_interval eval_interval eval_tokens".split(), (1, 2**62)),
-    **dict.fromkeys("learning_rate embed_lr head_lr weight_decay grad_clip".split(), (0, 1e38)),
-    **dict.fromkeys("rc warmup cooldown".split(), (0, 1)), "dropout": (0, 0.9), "repeat_weight": (0, 1e6), "seed": (0, 2**32),
-    "stem_bases": (1, 256), "stem_width": (1, 2**20), "batch_tokens": (1, 2**30), "markov_order": (0, 13)}
-SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
+ANY = 2**62  # no upper limit
+AT_LEAST_1 = ["block_size", "n_layer", "n_head", "n_embd", "batch_size", "max_iters"]
+AT_LEAST_1 += ["log_interval", "eval_interval", "eval_tokens"]
+AT_LEAST_0 = ["learning_rate", "embed_lr", "head_lr", "weight_decay", "grad_clip"]
+LIMITS = {  # lowest and highest value
+    **{key: (1, ANY) for key in AT_LEAST_1},
+    **{key: (0, 1e38) for key in AT_LEAST_0},
+    "seed": (0, 2**32),
+    "stem_bases": (1, 256),
+    "stem_width": (1, 2**20),
+    "dropout": (0, 0.9),
+    "batch_tokens": (1, 2**30),
+    "rc": (0, 1),
+    "repeat_weight": (0, 1e6),
+    "warmup": (0, 1),
+    "cooldown": (0, 1),
+    "markov_order": (0, 13),
+}
 
 
-def main():
-    for key, (low, high) in LIMITS.items():
-        if not low <= config[key] <= high:
-            die(f"{key} = {config[key]}: give {f'at least {low}' if high == 2**62 else f'{low} to {high}'}")
-    if init_from not in ("auto", "scratch", "resume") and not Path(init_from).is_file():
-        die(f"init_from = {init_from}: give auto, scratch, resume, or the file of a checkpoint, such as out/ckpt.pt")
-    if compile not in ("auto", True, False):
-        die(f"compile = {compile!r}: give auto, True or False")
+# ---- the data
 
-    # ---- where we run
-    rank, world, local = (int(os.environ.get(k, d)) for k, d in (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0)))
-    on_gpu = device == "auto" and torch.cuda.is_available() or device == "cuda"
-    dev, precision, autocast = pick_device(f"cuda:{local}" if on_gpu else device, dtype)
-    if dev.type == "cuda":
-        torch.cuda.set_device(dev)
-    if world > 1:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if dev.type == "cuda" else "gloo")
-    say = print if rank == 0 else lambda *a, **k: None
-    machine, peak = machine_peak(dev)
-    stop = stop_on_signals()  # empty until SIGTERM or Ctrl-C
 
-    # ---- the data: every process draws the whole step's windows and keeps its own
+def target_weights(bytes):
+    """(...) uint8 bytes of a genome -> (...) float32: what each one weighs in the training loss. N
+    weighs nothing.
+    """
+    table = torch.zeros(16)
+    table[:N] = 1
+    table[REPEAT : REPEAT + N] = repeat_weight
+    return table.to(bytes.device)[bytes.long()]
+
+
+class Loader:
+    """The windows of each step that fall to this process, read on a thread while the step before is
+    computed.
+    """
+
+    def __init__(self, genome, team):
+        self.per_step = max(1, round(batch_tokens / block_size))  # windows, over all processes
+        self.bases_per_step = self.per_step * block_size
+        self.windows = Windows(
+            genome.bases("train"),
+            genome.stretches("train"),
+            block_size,
+            self.per_step,
+            seed,
+            rc,
+        )
+        self.team = team
+        most = math.ceil(self.per_step / team.world)  # windows of a process
+        self.micro_steps = math.ceil(most / batch_size)
+        self.micro = math.ceil(most / self.micro_steps)  # windows of a micro-batch, evened out
+        self.thread = ThreadPoolExecutor(1)
+        self.coming = (None, None)  # a step, and its windows as they are being read
+
+    def read(self, step):
+        """(this process's windows, (micro_steps, micro, block_size) uint8; the sum of the whole
+        step's weights).
+        """
+        batch = torch.from_numpy(self.windows.batch(step))
+        weight_sum = float(target_weights(batch).sum(dtype=torch.float64))
+        mine = torch.full((self.micro_steps * self.micro, block_size), N, dtype=torch.uint8)
+        rows = share(batch, self.team.rank, self.team.world)
+        mine[: len(rows)] = rows  # rows that are left over are N, which weighs nothing
+        mine = mine.view(self.micro_steps, self.micro, block_size)
+        if self.team.device.type == "cuda":
+            mine = mine.pin_memory()
+        return mine, max(weight_sum, 1.0)
+
+    def next(self, step):
+        """What read(step) gives, on the device; the step after it is read meanwhile."""
+        expected, future = self.coming
+        if expected != step:
+            future = self.thread.submit(self.read, step)
+        batch, weight_sum = future.result()
+        self.coming = (None, None)
+        if step + 1 < max_iters:
+            self.coming = (step + 1, self.thread.submit(self.read, step + 1))
+        return batch.to(self.team.device, non_blocking=True), weight_sum
+
+
+def open_genome():
+    """The prepared genome; dies if it has nothing to train on or to validate on."""
     genome = Genome(find_dataset(dataset))
     for split in ("train", "val"):
         if not len(genome.stretches(split)):
-            die(f"{genome.folder} has no {split} bases: prepare it with --val_chroms naming some of its chromosomes, not all")
-    per_step = max(1, round(batch_tokens / block_size))
-    windows = Windows(genome.bases("train"), genome.stretches("train"), block_size, per_step, seed, rc)
-    most = math.ceil(per_step / world)
-    micro_steps = math.ceil(most / batch_size)
-    micro = math.ceil(most / micro_steps)  # evened out, so that little of the last micro-batch is empty
-    weights = np.zeros(16, np.float32)     # of a byte as a target: in load()'s sum and in the loss, which must agree
-    weights[:N], weights[REPEAT:REPEAT + N] = 1, repeat_weight
-    weight_of = torch.tensor(weights, device=dev)
+            die(
+                f"{genome.folder} has no {split} bases: prepare it with --val_chroms naming "
+                "some of its chromosomes, not all"
+            )
+    return genome
 
-    def load(step):
-        """(this process's windows, one micro-batch a row; the whole step's sum of weights)"""
-        batch = windows.batch(step)
-        total = float(np.bincount(batch.ravel(), minlength=16) @ weights)
-        mine = np.full((micro_steps * micro, block_size), N, np.uint8)  # what is not filled weighs nothing
-        rows = share(batch, rank, world)
-        mine[:len(rows)] = rows
-        mine = torch.from_numpy(mine.reshape(micro_steps, micro, block_size))
-        return (mine.pin_memory() if dev.type == "cuda" else mine), max(total, 1.0)
 
-    # ---- the model
+def describe_data(genome):
+    """What a checkpoint says of the data: where they came from, and which chromosomes were for
+    what.
+    """
+    splits = genome.meta["splits"]
+    names = {split: [c["name"] for c in splits[split]["chroms"]] for split in splits}
+    return dict(
+        dataset=dataset,
+        fingerprint=genome.fingerprint,
+        source=genome.meta.get("source"),
+        **names,
+    )
+
+
+# ---- the model
+
+
+def model_settings():
+    """The settings that make a GPTConfig."""
+    return dict(
+        block_size=block_size,
+        n_layer=n_layer,
+        n_head=n_head,
+        n_embd=n_embd,
+        stem_bases=stem_bases,
+        stem_width=stem_width,
+        dropout=dropout,
+    )
+
+
+def build_model(team):
+    """A new GPT on the team's device, compiled where that is asked for and possible; its weights
+    follow from seed.
+    """
     torch.manual_seed(seed)
-    model_args = dict(block_size=block_size, n_layer=n_layer, n_head=n_head, n_embd=n_embd, stem_bases=stem_bases, stem_width=stem_width, dropout=dropout)
     try:
-        model = GPT(GPTConfig(**model_args))
+        model = GPT(GPTConfig(**model_settings()))
     except (ValueError, RuntimeError) as error:
         die(f"no such model: {error}")
-    model.to(dev)
-    compiled = has_compiler(dev) and (compile is True or compile == "auto" and dev.type == "cuda")
-    if compiled:
+    model.to(team.device)
+    wanted = compile is True or (compile == "auto" and team.device.type == "cuda")
+    model.is_compiled = wanted and has_compiler(team.device)
+    if model.is_compiled:
         model.compile(dynamic=False)
-    elif compile is True or compile == "auto" and dev.type == "cuda":
-        say("going on without compile, slower and in more memory: it needs a C++ compiler and Python.h (apt install g++ python3-dev) and is not for a Mac's GPU")
-    parameters = list(model.parameters())
-    matrices = model.matrices()
-    elsewhere = {id(p) for p in (*matrices, model.lm_head.weight)}
-    others = [p for p in parameters if id(p) not in elsewhere]
-    muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=torch.bfloat16 if precision == torch.bfloat16 else torch.float32)
-    adam = torch.optim.AdamW([dict(params=others, lr=embed_lr), dict(params=[model.lm_head.weight], lr=head_lr)],
-                             betas=(0.9, 0.95), weight_decay=0.0, fused=dev.type in ("cuda", "cpu"))
-    optimizers = [muon, adam]
-    base_lrs = [[group["lr"] for group in opt.param_groups] for opt in optimizers]
-    scaler = torch.amp.GradScaler(dev.type, enabled=precision == torch.float16)
+    elif wanted:
+        team.say(
+            "going on without compile, slower and in more memory: it needs a C++ compiler and "
+            "Python.h (apt install g++ python3-dev) and is not for a Mac's GPU"
+        )
+    return model
 
-    # ---- start, resume or fine-tune
-    folder = Path(out_dir)
-    last, best, summary_file = folder / "ckpt.pt", folder / "best.pt", folder / "summary.json"
-    afresh = init_from == "scratch" and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"  # torchrun's restarts go on
-    source = None if afresh else next((path for path in (last, best) if path.exists()), None)
-    if init_from == "resume" and not source:
-        die(f"nothing to resume: no {last}")
-    held_lock = lock(folder) if rank == 0 else None
-    run = dict(config, init_from="scratch" if init_from in ("auto", "resume") else init_from)
-    start, seconds, best_bits, val, evaluated, since, held = 0, 0.0, math.inf, None, 0, [], None
-    if source:
-        held = read_checkpoint(source)
-        differs = [f"{k} is {held['config'].get(k)} there and {run[k]} here" for k in run if k not in FREE and held["config"].get(k) != run[k]]
-        if held["data"]["fingerprint"] != genome.fingerprint:
-            differs.insert(0, "its data are not these")
-        if differs and init_from != "resume":
-            die(f"{source} is another run ({'; '.join(differs)}): give --out_dir another folder, --init_from=resume to carry on, or --init_from=scratch to start over")
-        if dict(held["model_args"], dropout=dropout) != model_args:
-            die(f"{source} holds another model ({'; '.join(differs)}): resume it with its own settings")
-        try:
-            start, seconds, best_bits, val, evaluated = (held[k] for k in ("step", "seconds", "best_bits", "val", "evaluated"))
-            since = list(held["since"].to(dev))
-            for opt, state in zip(optimizers, held["optimizers"]):
-                opt.load_state_dict(state)
-            if held["scaler"]:
-                scaler.load_state_dict(held["scaler"])
-        except (KeyError, ValueError, RuntimeError) as error:
-            die(f"{source} was written by another version of train.py ({type(error).__name__}: {str(error)[:60]}): fine-tune it into another --out_dir by --init_from={source}")
-        say(f"resuming {source} at step {start}" + ", its last" * (start >= max_iters) + (f", changing: {'; '.join(differs)}" if differs else ""))
-        for group in muon.param_groups:
-            group["weight_decay"] = weight_decay  # which may have changed; the learning rates are set at every step
-    elif init_from not in ("auto", "scratch"):
-        source, held = init_from, read_checkpoint(init_from)
-        say(f"fine-tuning {init_from}, of step {held['step']}")
-    if held:
-        try:
-            model.load_state_dict(held["model"])
-        except RuntimeError:
-            die(f"{source} holds another model: give " + " ".join(f"--{k}={v}" for k, v in held["model_args"].items() if k != "block_size"))
-    if world > 1 and not same_everywhere(start, genome.fingerprint, {k: v for k, v in run.items() if k not in ("dataset", "out_dir", "device")}):
-        die("the processes do not have the same settings, data and checkpoint: all nodes need the same command and an out_dir that they share")
-    if rank == 0:
-        summary_file.unlink(missing_ok=True)
-        for path in (last, best, folder / "log.csv"):
-            if afresh and path.exists():
-                path.replace(f"{path}.old")
-                say(f"{path} is now {path}.old")
-    log = open_log(folder / "log.csv", start, evaluated) if rank == 0 else lambda row: None
-    if start and (held["data"]["fingerprint"], held["config"]["eval_tokens"]) != (genome.fingerprint, eval_tokens):
-        best_bits, val, evaluated = math.inf, None, 0  # of other bases: to be scored anew
-    if rank == 0 and source == best:
-        save_checkpoint(last, held)
-    held = None
-    data_info = dict(dataset=dataset, fingerprint=genome.fingerprint, source=genome.meta.get("source"),
-                     **{s: [c["name"] for c in genome.meta["splits"][s]["chroms"]] for s in ("train", "val", "test")})
 
-    n_matrix = sum(p.numel() for p in matrices) + model.lm_head.weight.numel()
-    flops_per_base = 6 * n_matrix + 12 * n_layer * n_embd * block_size  # full attention counted, causal skipping not credited
-    bases_per_step = per_step * block_size
-    say(f"{sum(p.numel() for p in parameters):,} parameters, {sum(p.numel() for p in matrices):,} in matrices | {machine}, "
-        f"{str(precision)[6:]}, compile {compiled}, {world} process{'es' * (world > 1)} x {micro_steps} micro-batches x {micro} windows")
-    say(f"{max_iters} steps x {bases_per_step:,} bases = {max_iters * per_step / windows.per_epoch:.2f} passes of {genome.folder} "
-        f"({windows.per_epoch:,} windows of {block_size})")
+def build_optimizers(model, team):
+    """Muon and AdamW for a model of build_model's."""
+    bfloat16 = team.precision == torch.bfloat16
+    muon_dtype = torch.bfloat16 if bfloat16 else torch.float32
+    return Optimizers(model, learning_rate, embed_lr, head_lr, weight_decay, muon_dtype)
 
-    val_windows = eval_windows(genome.bases("val"), genome.stretches("val"), block_size, eval_tokens)
-    scored, places = int((val_windows & 7 < N).sum()), max(1, round(eval_tokens / SEGMENT))
-    say(f"validation: {scored:,} bases" + f" from no more than {places} place{'s' * (places > 1)}: too few to compare with other runs, raise eval_tokens" * (places < 10))
 
-    def checkpoint(step):
-        """What it takes to go on after `step` steps as if nothing had happened."""
-        if not all(p.isfinite().all() for p in parameters):
-            die(f"step {step}: the weights are not finite: lower learning_rate or raise warmup; {last} is the last good state")
-        return dict(model=model.state_dict(), model_args=model_args, config=run, data=data_info, torch=str(torch.__version__), step=step,
-                    seconds=seconds, val=val, evaluated=evaluated, best_bits=best_bits, scaler=scaler.state_dict(),
-                    optimizers=[opt.state_dict() for opt in optimizers], since=torch.stack(since).cpu() if since else torch.empty(0, 2))
+@dataclass
+class Learner:
+    """The model and what trains it: all that a step changes."""
 
-    # ---- the loop
-    loader = ThreadPoolExecutor(1)  # reads the next step's windows while this one is computed
-    coming = loader.submit(load, start) if start < max_iters else None
-    end, mark, mark_step, skipped = max(start, max_iters), time.time(), start, 0
-    for step in range(start, end + 1):
-        if step and (step % eval_interval == 0 or step == end) and evaluated != step:
-            if since:
-                since[-1].tolist()  # a GPU may still be at it
-            seconds += time.time() - mark
-            model.eval()
-            found = evaluate(model, val_windows, micro, dev, autocast, rank, world, stop)
-            model.train()
-            mark, mark_step = time.time(), step
-            if not found:
-                break
-            val, evaluated, improved = found, step, found["all"] < best_bits
-            say(f"step {step}/{max_iters} | validation bits per base: all {val['all']:.4f}, repeats {val['repeats']:.4f}, unique {val['unique']:.4f}", flush=True)
-            if not math.isfinite(val["all"]):
-                die(f"step {step}: validation is not finite: lower learning_rate; {last} is the last good state")
-            best_bits = min(val["all"], best_bits)
-            if rank == 0:
-                log(dict(step=step, tokens=step * bases_per_step, seconds=seconds, **{f"val_bits_{k}": v for k, v in val.items()}))
-                for path in (best, last) if improved else (last,):  # the best first: a run cut off between the two finds it again
-                    save_checkpoint(path, checkpoint(step))
-        if step == end:
+    model: GPT
+    optimizers: Optimizers
+    scaler: torch.amp.GradScaler  # scales the loss in float16, does nothing otherwise
+
+
+def build_learner(team):
+    """A Learner at its start."""
+    model = build_model(team)
+    optimizers = build_optimizers(model, team)
+    scaler = torch.amp.GradScaler(team.device.type, enabled=team.precision == torch.float16)
+    return Learner(model, optimizers, scaler)
+
+
+def flops_per_base(model):
+    """Of forward and backward pass: 6 N + 12 n_layer n_embd block_size (all of attention, causal
+    skipping not credited).
+    """
+    n_matrix = sum(p.numel() for p in model.matrices()) + model.lm_head.weight.numel()
+    return 6 * n_matrix + 12 * n_layer * n_embd * block_size
+
+
+def describe_run(settings, genome):
+    """What a checkpoint says of its run beside its state: settings, the model's arguments, the
+    data, torch's version.
+    """
+    start = "scratch" if init_from in ("auto", "resume") else init_from
+    return dict(
+        model_args=model_settings(),
+        config=dict(settings, init_from=start),
+        data=describe_data(genome),
+        torch=str(torch.__version__),
+    )
+
+
+# ---- a step
+
+
+def train_step(learner, batch, weight_sum, team):
+    """One step of the optimisers on batch (micro_steps, micro, block_size) uint8 -> (loss in nats,
+    gradient norm).
+
+    The loss is the sum of weight x nll over the whole step, all processes together, divided by the
+    sum of weights: how a step is cut into micro-batches and processes changes nothing but rounding.
+    None, and nothing is changed, if a process was told to stop.
+    """
+    model, optimizers, scaler = learner.model, learner.optimizers, learner.scaler
+    loss = torch.zeros((), device=team.device)
+    for bytes in batch:
+        if team.signals:
             break
-
-        batch, weight_sum = coming.result()
-        coming = loader.submit(load, step + 1) if step + 1 < max_iters else None
-        batch = batch.to(dev, non_blocking=True)
-        lr = schedule(step)
-        for opt, rates in zip(optimizers, base_lrs):
-            for group, rate in zip(opt.param_groups, rates):
-                group["lr"] = rate * lr
-        if dropout:
-            torch.manual_seed((seed * 1_000_003 + step) * 1009 + rank)  # so that a resumed run draws what this one would have
-
-        loss = torch.zeros((), device=dev)
-        for x in batch:
-            if stop:
-                break
-            with autocast:
-                nll = base_nll(model, (x & 7).long())
-            part = (nll * weight_of[x.long()]).sum() / weight_sum
-            scaler.scale(part).backward()
-            loss += part.detach()
-        if any_rank(stop, world):
-            break  # the step in hand is dropped
-        if world > 1:  # one sum over all processes; every part was divided by the whole step's weight already
-            flat = torch.cat([p.grad.flatten() for p in parameters] + [loss.view(1)])
-            dist.all_reduce(flat)
-            loss.copy_(flat[-1])
-            for p, g in zip(parameters, flat[:-1].split([p.numel() for p in parameters])):
-                p.grad = g.view_as(p)
-            del flat, g
-        for opt in optimizers if scaler.is_enabled() else ():
-            scaler.unscale_(opt)
-        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip or math.inf)
-        if scaler.is_enabled() and not torch.isfinite(grad_norm):
-            skipped += 1  # float16 overflowed: both optimisers skip, the scale halves
-        else:
-            for opt in optimizers:
-                opt.step()
+        with team.autocast:
+            nll = base_nll(model, (bytes & 7).long())
+        part = (nll * target_weights(bytes)).sum() / weight_sum
+        scaler.scale(part).backward()
+        loss += part.detach()
+    if team.told_to_stop():
+        return None
+    parameters = list(model.parameters())
+    team.sum_gradients(parameters, loss)
+    for optimizer in optimizers.all:
         if scaler.is_enabled():
-            scaler.update()
-        for p in parameters:
-            p.grad = None
-
-        done = step + 1
-        since.append(torch.stack((loss, grad_norm)))
-        if done % log_interval == 0 or done == max_iters or done == 1:
-            history, now = torch.stack(since).tolist(), time.time()  # where a GPU is waited for
-            for at, (nats, size) in enumerate(history, done - len(since) + 1):
-                if not math.isfinite(nats) or not (math.isfinite(size) or scaler.is_enabled()):
-                    die(f"step {at}: loss {nats}, gradient norm {size}: lower learning_rate or raise warmup; {last} is the last good state")
-            if scaler.is_enabled() and scaler.get_scale() < 1:
-                die(f"step {done}: float16 overflows however small the loss is scaled: give --dtype=bfloat16 or float32; {last} is the last good state")
-            usual = val["all"] if val else 2.0
-            spikes = [at for at, (nats, _) in enumerate(history, done - len(since) + 1) if nats / math.log(2) > usual + SPIKE]
-            since.clear()
-            speed = (done - mark_step) * bases_per_step / (now - mark)
-            seconds, mark, mark_step = seconds + now - mark, now, done
-            mfu, left = speed * flops_per_base / (peak * world), timedelta(seconds=round((max_iters - done) * bases_per_step / speed))
-            row = dict(step=done, tokens=done * bases_per_step, loss=nats, bits=nats / math.log(2), lr=lr * learning_rate, grad_norm=size,
-                       tokens_per_second=speed, mfu=mfu, seconds=seconds, spikes=" ".join(map(str, spikes)))
-            log(row)
-            say("step {step}/{0} | loss {loss:.4f} | {bits:.4f} bits | lr {lr:.2e} | norm {grad_norm:.2f} | {tokens_per_second:,.0f} bases/s".format(max_iters, **row)
-                + f" | mfu {mfu:.1%}" * math.isfinite(mfu) + f" | {skipped} skipped" * bool(skipped) + f" | SPIKE at {spikes}" * bool(spikes) + f" | {left} left", flush=True)
-    loader.shutdown()
-    seconds += time.time() - mark
-    if evaluated < end:  # told to stop
-        if rank == 0 and step > start:
-            save_checkpoint(last, checkpoint(step))
-        say(f"stopped after step {step}" + f", which {last} holds: the same command{', without --init_from=scratch,' * (init_from == 'scratch')} goes on from there" * (step > 0), flush=True)
-        sys.exit(128 + (stop or [signal.SIGTERM])[0])  # the signal may have come to another process
-    stop_on_signals(False)
-    if world > 1:
-        dist.destroy_process_group()
-    if rank:
-        return
-
-    # ---- what came of it, and what it is worth
-    table = {"uniform": dict.fromkeys(("all", "repeats", "unique"), 2.0)}
-    if markov_order:
-        say(f"counting Markov models up to order {markov_order} on the training bases ...", flush=True)
-        markov = Markov(genome.bases("train"), markov_order)
-        for order in range(1, markov_order + 1):
-            markov.order = order
-            table["bigram" if order == 1 else f"Markov {order}"] = evaluate(markov, val_windows, max(1, 2**18 // block_size))
-        top = min((k for k in table if k.startswith("Markov")), key=lambda k: table[k]["all"], default="bigram")
-        table = {k: v for k, v in table.items() if k in ("uniform", "bigram", top)}
-    table["this model"] = val
-    say(f"\n{'validation, bits per base':27}{'all':>8}{'repeats':>9}{'unique':>8}")
-    for name, row in table.items():
-        say(f"{name + ' (best order)' * name.startswith('Markov'):27}{row['all']:8.4f}{row['repeats']:9.4f}{row['unique']:8.4f}")
-    tokens = end * bases_per_step
-    speed = tokens / max(seconds, 1e-9)
-    summary = dict(val_bits_all=round(val["all"], 5), val_bits_repeats=round(val["repeats"], 5), val_bits_unique=round(val["unique"], 5), tokens=tokens,
-                   seconds=round(seconds, 1), tokens_per_second=round(speed), mfu=round(speed * flops_per_base / (peak * world), 4),
-                   peak_memory_gb=round(peak_memory(dev) / 1e9, 2), checkpoint=str(last))
-    plain = json.loads(json.dumps(dict(summary, table=table)), parse_constant=lambda nan: None)  # JSON knows no nan
-    Path(f"{summary_file}.tmp").write_text(json.dumps(plain, indent=1) + "\n")
-    os.replace(f"{summary_file}.tmp", summary_file)
-    say()
-    for key, value in summary.items():
-        say(f"{key}: {value}")
+            scaler.unscale_(optimizer)
+    grad_norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip or math.inf)
+    overflowed = scaler.is_enabled() and not torch.isfinite(grad_norm)
+    if (
+        not overflowed
+    ):  # where float16 overflowed both optimisers skip the step, and the scale halves
+        optimizers.step()
+    if scaler.is_enabled():
+        scaler.update()
+    for p in parameters:
+        p.grad = None
+    return loss, grad_norm
 
 
-def any_rank(stop, world):
-    """Whether any process was told to stop: they agree, so that all drop the same step. On the CPU, so that no GPU is waited for."""
-    asked = torch.tensor(float(bool(stop)))
-    if world > 1:
-        dist.all_reduce(asked)
-    return asked > 0
-
-
-def same_everywhere(*what):
-    """Whether all processes give the same values here."""
-    number = zlib.crc32(repr(what).encode())
-    extremes = torch.tensor([number, -number])
-    dist.all_reduce(extremes, dist.ReduceOp.MAX)
-    return extremes.sum() == 0
+# ---- looking at it
 
 
 @torch.no_grad()
-def evaluate(model, windows, rows, device="cpu", autocast=nullcontext(), rank=0, world=1, stop=()):
-    """Bits per base over (M, block_size) uint8 windows, rows at a time: all, repeats, unique (nan if none is soft-masked).
+def evaluate(model, windows, rows, team=None):
+    """Bits per base of (M, block_size) uint8 windows: {"all", "repeats", "unique"}; nan where
+    nothing is soft-masked.
 
-    model: anything with GPT's interface. The processes of a run share the windows and all get the result; None if one was told to stop.
+    model: a GPT or a Markov model. rows: windows at a time. The processes of a team share the
+    windows and all get the result; None if one of them was told to stop.
     """
+    team = team or Team()
     sums = torch.zeros(4, dtype=torch.float64)  # nats and bases of all, then of repeats
-    for i in range(rank * rows, len(windows), world * rows):
-        if stop:
+    for i in range(team.rank * rows, len(windows), team.world * rows):
+        if team.signals:
             break
-        x = np.full((rows, windows.shape[1]), N, np.uint8)
-        x[:len(windows) - i] = windows[i:i + rows]  # always whole batches: one shape, compiled once
-        bases = torch.from_numpy(x & 7).to(device).long()
-        with autocast:
+        x = np.full(
+            (rows, windows.shape[1]), N, np.uint8
+        )  # always whole batches: one shape, compiled once
+        x[: len(windows) - i] = windows[i : i + rows]
+        bases = torch.from_numpy(x & 7).to(team.device).long()
+        with team.autocast:
             nats = base_nll(model, bases).cpu().double().numpy()
         real = x & 7 < N
         repeat = real & (x >= REPEAT)
-        sums += torch.tensor([nats.sum(), real.sum(), nats[repeat].sum(), repeat.sum()], dtype=torch.float64)
-    if any_rank(stop, world):
+        counted = [nats.sum(), real.sum(), nats[repeat].sum(), repeat.sum()]
+        sums += torch.tensor(counted, dtype=torch.float64)
+    if team.told_to_stop():
         return None
-    if world > 1:
-        dist.all_reduce(sums)
-    nats, n, nats_repeat, n_repeat = sums.tolist()
-    bits = lambda nats, n: nats / n / math.log(2) if n and n_repeat else math.nan
-    return {"all": nats / n / math.log(2), "repeats": bits(nats_repeat, n_repeat), "unique": bits(nats - nats_repeat, n - n_repeat)}
+    team.sum(sums)
+    nats, n, repeat_nats, n_repeat = sums.tolist()
+    val = {"all": nats / n / math.log(2), "repeats": math.nan, "unique": math.nan}
+    if n_repeat:
+        val["repeats"] = repeat_nats / n_repeat / math.log(2)
+    if n_repeat and n > n_repeat:
+        val["unique"] = (nats - repeat_nats) / (n - n_repeat) / math.log(2)
+    return val
 
 
-def schedule(step):
-    """The learning rate's factor at a step: up over warmup, flat, then linearly to zero over cooldown (shares of max_iters).
+def evaluate_and_save(learner, run, val_windows, rows, about, progress, folder, team):
+    """Score the model and save it, also as the best if it is; rows: windows at a time.
 
-    Up in no less than 3 steps: a first step at the full rate throws a wide model above 2 bits for a few more (EXPERIMENTS.md).
+    False, and nothing is done, if a process was told to stop.
     """
-    return min(1.0, (step + 1) / max(3, warmup * max_iters), (max_iters - step) / max(1, cooldown * max_iters))
+    learner.model.eval()
+    val = evaluate(learner.model, val_windows, rows, team)
+    learner.model.train()
+    if val is None:
+        return False
+    improved = val["all"] < run.best_bits
+    run.val = val
+    run.evaluated = run.step
+    run.best_bits = min(val["all"], run.best_bits)
+    progress.evaluation(run)
+    if team.leads:
+        checkpoint = make_checkpoint(learner, run, about, folder)
+        if improved:  # the best first: a run cut off between the two finds it again
+            save_checkpoint(folder.best, checkpoint)
+        save_checkpoint(folder.last, checkpoint)
+    return True
 
 
-main()
+def markov_floors(genome, val_windows):
+    """{name: bits per base} of the bigram and of the best Markov model up to markov_order, on the
+    same bases.
+    """
+    if not markov_order:
+        return {}
+    print(
+        f"counting Markov models up to order {markov_order} on the training bases ...", flush=True
+    )
+    markov = Markov(genome.bases("train"), markov_order)
+    bits = {}
+    for order in range(1, markov_order + 1):
+        markov.order = order
+        bits[order] = evaluate(markov, val_windows, max(1, 2**18 // block_size))
+    floors = {"bigram": bits.pop(1)}
+    if bits:
+        best = min(bits, key=lambda order: bits[order]["all"])
+        floors[f"Markov {best}"] = bits[best]
+    return floors
+
+
+# ---- the loop
+
+
+def check_settings(settings):
+    """Die at a setting out of its limits."""
+    for key, (low, high) in LIMITS.items():
+        if not low <= settings[key] <= high:
+            allowed = f"at least {low}" if high == ANY else f"{low} to {high}"
+            die(f"{key} = {settings[key]}: give {allowed}")
+    if init_from not in ("auto", "scratch", "resume") and not Path(init_from).is_file():
+        die(
+            f"init_from = {init_from}: give auto, scratch, resume, or the file of a checkpoint, "
+            "such as out/ckpt.pt"
+        )
+    if compile not in ("auto", True, False):
+        die(f"compile = {compile!r}: give auto, True or False")
+
+
+def stop_here(learner, run, about, folder, started_at, team):
+    """Save the steps done, say how to go on, and end this process with the signal's exit code."""
+    if team.leads and run.step > started_at:
+        save_checkpoint(folder.last, make_checkpoint(learner, run, about, folder))
+    line = f"stopped after step {run.step}"
+    if run.step > 0:
+        same = "the same command"
+        if init_from == "scratch":
+            same += ", without --init_from=scratch,"
+        line += f", which {folder.last} holds: {same} goes on from there"
+    team.say(line)
+    number = team.signals[0] if team.signals else signal.SIGTERM  # another process got the signal
+    sys.exit(128 + number)
+
+
+def main(words=None):
+    """Train. words: of a command line, those that Python was started with by default."""
+    settings = configure(globals(), words)
+    check_settings(settings)
+    team = join_team(device, dtype)
+    genome = open_genome()
+    loader = Loader(genome, team)
+    learner = build_learner(team)
+    folder = RunFolder(out_dir)
+    about = describe_run(settings, genome)
+    run = start_or_resume(learner, folder, settings, about, genome, team)
+    flops = flops_per_base(learner.model)
+    progress = Progress(settings, run, loader, flops, folder, team)
+    val_windows = eval_windows(
+        genome.bases("val"), genome.stretches("val"), block_size, eval_tokens
+    )
+    progress.introduce(learner.model, genome, val_windows)
+
+    started_at = run.step
+    last_step = max(run.step, max_iters)
+    clock = Clock(run.step)
+    stopped = False
+    while True:
+        due = run.step > 0 and (run.step % eval_interval == 0 or run.step == last_step)
+        if due and run.evaluated != run.step:
+            if run.since_log:
+                run.since_log[-1].tolist()  # waits for a GPU that is still at it
+            run.seconds += clock.look(run.step)[0]
+            stopped = not evaluate_and_save(
+                learner, run, val_windows, loader.micro, about, progress, folder, team
+            )
+            clock.restart(run.step)
+        if stopped or run.step == last_step:
+            break
+
+        batch, weight_sum = loader.next(run.step)
+        factor = schedule(run.step, max_iters, warmup, cooldown)
+        learner.optimizers.set_rate(factor)
+        if dropout:  # so that a resumed run drops what this one would have
+            torch.manual_seed((seed * 1_000_003 + run.step) * 1009 + team.rank)
+        result = train_step(learner, batch, weight_sum, team)
+        if result is None:
+            stopped = True
+            break
+        run.step += 1
+        run.since_log.append(torch.stack(result))
+        if run.step % log_interval == 0 or run.step in (1, max_iters):
+            progress.steps(run, factor, clock, learner.scaler)
+
+    loader.thread.shutdown()
+    run.seconds += clock.look(run.step)[0]
+    if stopped:
+        stop_here(learner, run, about, folder, started_at, team)
+    team.leave()
+    if team.leads:
+        progress.table(run, markov_floors(genome, val_windows))
+
+
+if __name__ == "__main__":
+    main()

@@ -135,7 +135,7 @@ def configure(settings, args=None):
     """Override a script's settings from the command line, in place. settings: its globals(); returns them as a dict."""
     source = Path(settings["__file__"]).read_text(encoding="utf-8")
     pattern = re.compile(r"^([a-z]\w*) = (.+?)  # (.+)$", re.M)  # a setting: a lower-case name, its default, its comment
-    comments = {key: comment for key, _, comment in pattern.findall(source.split("configure(globals())", 1)[0])}
+    comments = {key: comment for key, _, comment in pattern.findall(source)}
     defaults = {key: settings[key] for key in comments}
     args = sys.argv[1:] if args is None else args
     sys.excepthook = _one_line

@@ -21,7 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from config import find_dataset
 from data import N, REPEAT, Genome
 from model import base_nll
-from runtime import load_model, pick_device
+from runtime.checkpoint import load_model
+from runtime.device import pick_device
 
 BASES, BATCH, SMOOTH, AROUND = 2**20, 16, 31, 2000
 

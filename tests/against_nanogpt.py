@@ -30,7 +30,8 @@ from torch import nn
 
 from config import die, find_dataset
 from data import N, Genome, eval_windows
-from model import GPT, GPTConfig, Markov, base_nll
+from model import GPT, GPTConfig, base_nll
+from markov import Markov
 from tests.ablate import edited_copy
 
 SCALES = {  # the model, windows of a step, the bases that nanoGPT sees, the bases scored along the way and at the end

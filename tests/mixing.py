@@ -15,8 +15,9 @@ import torch.nn.functional as F
 
 from config import find_dataset
 from data import Genome, eval_windows
-from model import N, Markov
-from runtime import load_model
+from model import N
+from markov import Markov
+from runtime.checkpoint import load_model
 
 
 def copier(idx, k):

@@ -23,7 +23,7 @@ from config import configure, die
 from data import N
 from eval_dart import CHROMS, WINDOW
 from model import base_nll
-from runtime import load_model
+from runtime.checkpoint import load_model
 
 ckpt = "out/ckpt.pt"  # the model
 fasta = ""            # the genome, an unzipped FASTA

@@ -15,8 +15,9 @@ from torch import nn
 import eval_dart as dart
 from conftest import one_line_error, random_dna, run, write_genome
 from data import Genome, decode, encode, reverse_complement
-from model import GPT, GPTConfig, Markov, base_nll
-from runtime import load_model, save_checkpoint
+from model import GPT, GPTConfig, base_nll
+from markov import Markov
+from runtime.checkpoint import load_model, save_checkpoint
 from tests.ablate import edited_copy
 from tests.test_prepare import server  # a fixture: a web server with faults
 

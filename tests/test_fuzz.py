@@ -13,7 +13,7 @@ from config import read_command_line, read_config
 from data import Genome
 from eval_dart import read_bed
 from model import GPT, GPTConfig
-from runtime import load_model
+from runtime.checkpoint import load_model
 from tests.conftest import write_genome
 
 DEFAULTS = {"max_iters": 10, "learning_rate": 0.02, "dataset": "hg38", "compile": "auto", "full": False}

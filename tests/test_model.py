@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from data import encode, reverse_complement
-from model import GPT, N, GPTConfig, Markov, Muon, base_nll, kmers, orthogonalize, relu2
+from model import GPT, N, GPTConfig, base_nll, relu2
+from markov import Markov, kmers
+from optim import Muon, orthogonalize
 
 
 def small(scale=0.3, **changes):

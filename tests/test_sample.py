@@ -9,7 +9,7 @@ import torch
 import sample
 from data import Genome, decode, encode
 from model import GPT, N, GPTConfig
-from runtime import save_checkpoint
+from runtime.checkpoint import load_model, save_checkpoint
 from sample import divergence, generate, spectrum
 from tests.conftest import one_line_error, run
 
@@ -171,5 +171,5 @@ def test_bad_checkpoints_are_one_line(tmp_path):
     (tmp_path / "text.pt").write_text("hello")
     for name, message in (("evil.pt", "not a checkpoint"), ("other.pt", "something else"), ("text.pt", "not a checkpoint"), ("none.pt", "no checkpoint")):
         with pytest.raises(SystemExit, match=message):
-            __import__("runtime").load_model(tmp_path / name)
+            load_model(tmp_path / name)
     one_line_error(run("sample.py", f"--ckpt={tmp_path / 'text.pt'}"), "text.pt")

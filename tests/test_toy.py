@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from data import MIN_GAP, N, REPEAT, toy
-from model import Markov, base_nll
+from markov import Markov
+from model import base_nll
 
 SCALE = 0.15
 

@@ -1,0 +1,118 @@
+"""The optimisers of a GPT: Muon for the matrices, AdamW for the rest, and the schedule of their
+learning rates.
+"""
+
+import torch
+
+
+def orthogonalize(G, steps=5):
+    """(K, rows, cols) matrices -> about U V^T of each one's singular value decomposition U S V^T.
+
+    Newton-Schulz iteration with the quintic of Jordan et al. (2024), "Muon": singular values end
+    near 1, not at it.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = G.size(-2) > G.size(-1)
+    X = G.mT if tall else G
+    X = X / (X.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        A = X @ X.mT
+        B = torch.baddbmm(A, A, A, beta=b, alpha=c)  # b A + c A A
+        X = torch.baddbmm(X, B, X, beta=a)  # a X + B X
+    return X.mT if tall else X
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose matrix is orthogonalised before each step (Jordan et al., 2024).
+
+    params: 2-D weights; one with three times as many rows as columns is a fused qkv and counts as
+    three matrices. dtype: of the orthogonalisation. Matrices of the same shape go through it
+    together.
+    """
+
+    def __init__(self, params, lr, momentum=0.95, weight_decay=0.0, dtype=torch.float32):
+        by_shape = {}
+        for p in params:
+            by_shape.setdefault(p.shape, []).append(p)
+        self.dtype = dtype
+        groups = [{"params": group} for group in by_shape.values()]
+        super().__init__(groups, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            self.step_group(group["params"], group["lr"], group["momentum"], group["weight_decay"])
+
+    def step_group(self, params, lr, momentum, weight_decay):
+        """One step of same-shaped parameters."""
+        updates = []
+        for p in params:
+            buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
+            buffer.lerp_(p.grad, 1 - momentum)
+            updates.append(p.grad.lerp(buffer, momentum))  # Nesterov's look ahead
+        update = torch.stack(updates)
+        rows, cols = update.shape[-2:]
+        if rows == 3 * cols:
+            rows = cols
+        update = orthogonalize(update.view(-1, rows, cols).to(self.dtype))
+        update = update.view(len(params), -1, cols).type_as(params[0])
+        scale = max(1, rows / cols) ** 0.5  # a tall matrix takes a larger step, as in Jordan's code
+        for p, u in zip(params, update):
+            p.mul_(1 - lr * weight_decay)
+            p.add_(u, alpha=-lr * scale)
+
+
+class Optimizers:
+    """What trains a model, as one: Muon for model.matrices(), AdamW for the output layer and for
+    all the rest.
+
+    rates: learning_rate (Muon), embed_lr and head_lr (AdamW). weight_decay: of the matrices,
+    decoupled.
+    """
+
+    def __init__(self, model, learning_rate, embed_lr, head_lr, weight_decay, muon_dtype):
+        matrices = model.matrices()
+        head = [model.lm_head.weight]
+        elsewhere = {id(p) for p in (*matrices, *head)}
+        others = [p for p in model.parameters() if id(p) not in elsewhere]
+        self.muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=muon_dtype)
+        self.adam = torch.optim.AdamW(
+            [dict(params=others, lr=embed_lr), dict(params=head, lr=head_lr)],
+            betas=(0.9, 0.95),
+            weight_decay=0.0,
+            fused=head[0].device.type in ("cuda", "cpu"),
+        )
+        self.weight_decay = weight_decay
+        self.all = [self.muon, self.adam]
+        self.full_rates = [[group["lr"] for group in opt.param_groups] for opt in self.all]
+
+    def set_rate(self, factor):
+        """Set every learning rate to its full value times factor."""
+        for opt, rates in zip(self.all, self.full_rates):
+            for group, rate in zip(opt.param_groups, rates):
+                group["lr"] = rate * factor
+
+    def step(self):
+        for opt in self.all:
+            opt.step()
+
+    def state_dict(self):
+        return [opt.state_dict() for opt in self.all]
+
+    def load_state_dict(self, states):
+        for opt, state in zip(self.all, states):
+            opt.load_state_dict(state)
+        for group in self.muon.param_groups:
+            group["weight_decay"] = self.weight_decay  # may differ from what was saved
+
+
+def schedule(step, max_iters, warmup, cooldown):
+    """The share of the full learning rate at a step: up over warmup, flat, then linearly to zero
+    over cooldown.
+
+    warmup, cooldown: shares of max_iters. The rise takes at least 3 steps: after a first step at
+    the full rate the loss of a wide model stood above 2 bits for a few more.
+    """
+    rising = (step + 1) / max(3, warmup * max_iters)
+    falling = (max_iters - step) / max(1, cooldown * max_iters)
+    return min(1.0, rising, falling)

@@ -1,0 +1,205 @@
+"""What a run says of itself: the lines on the screen, log.csv, and the table and summary at its
+end.
+"""
+
+import json
+import math
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+
+from config import die
+from data import SEGMENT, N
+from runtime.device import machine_peak, peak_memory
+from runtime.run_folder import Log
+
+SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
+
+
+class Clock:
+    """Seconds and steps since the last look at it."""
+
+    def __init__(self, step):
+        self.restart(step)
+
+    def restart(self, step):
+        self.time = time.time()
+        self.step = step
+
+    def look(self, step):
+        """(seconds, steps) since the last look or restart, where step is the number of steps done
+        now.
+        """
+        now = time.time()
+        seconds, steps = now - self.time, step - self.step
+        self.time, self.step = now, step
+        return seconds, steps
+
+
+class Progress:
+    """Prints and logs a run. settings: those of train.py. flops_per_base: for the MFU."""
+
+    def __init__(self, settings, run, loader, flops_per_base, folder, team):
+        self.settings = settings
+        self.loader = loader
+        self.flops_per_base = flops_per_base
+        self.folder = folder
+        self.team = team
+        self.machine, peak = machine_peak(team.device)
+        self.peak_flops = peak * team.world
+        self.log = Log(folder.log, run.step, run.evaluated) if team.leads else None
+
+    def introduce(self, model, genome, val_windows):
+        """Print what is about to run: the model, the machine, the data, the validation."""
+        team, loader = self.team, self.loader
+        parameters = sum(p.numel() for p in model.parameters())
+        matrices = sum(p.numel() for p in model.matrices())
+        processes = "process" if team.world == 1 else "processes"
+        team.say(
+            f"{parameters:,} parameters, {matrices:,} in matrices | {self.machine}, "
+            f"{str(team.precision)[6:]}, compile {model.is_compiled}, {team.world} {processes} x "
+            f"{loader.micro_steps} micro-batches x {loader.micro} windows"
+        )
+        steps, per_epoch = self.settings["max_iters"], loader.windows.per_epoch
+        team.say(
+            f"{steps} steps x {loader.bases_per_step:,} bases = "
+            f"{steps * loader.per_step / per_epoch:.2f} passes of {genome.folder} "
+            f"({per_epoch:,} windows of {self.settings['block_size']})"
+        )
+        line = f"validation: {int((val_windows & 7 < N).sum()):,} bases"
+        places = max(1, round(self.settings["eval_tokens"] / SEGMENT))
+        if places < 10:
+            line += (
+                f" from no more than {places} {'place' if places == 1 else 'places'}: "
+                "too few to compare with other runs, raise eval_tokens"
+            )
+        team.say(line)
+
+    def evaluation(self, run):
+        """Print and log run.val; dies if it is not finite."""
+        val = run.val
+        self.team.say(
+            f"step {run.step}/{self.settings['max_iters']} | validation bits per base: "
+            f"all {val['all']:.4f}, repeats {val['repeats']:.4f}, unique {val['unique']:.4f}"
+        )
+        if not math.isfinite(val["all"]):
+            die(
+                f"step {run.step}: validation is not finite: lower learning_rate; "
+                f"{self.folder.last} is the last good state"
+            )
+        if self.log:
+            bits = {f"val_bits_{name}": value for name, value in val.items()}
+            self.log.add(dict(bits, step=run.step, tokens=self.tokens(run), seconds=run.seconds))
+
+    def steps(self, run, factor, clock, scaler):
+        """Print and log the steps since the last line. factor: of the learning rate. Dies if a loss
+        was not finite.
+        """
+        history = torch.stack(run.since_log).tolist()  # where a GPU is waited for
+        run.since_log.clear()
+        first = run.step - len(history) + 1
+        seconds, steps = clock.look(run.step)
+        run.seconds += seconds
+        self.check_losses(history, first, scaler, run)
+        run.skipped += sum(not math.isfinite(grad_norm) for _, grad_norm in history)
+        usual = run.val["all"] if run.val else 2.0
+        too_much = (usual + SPIKE) * math.log(2)
+        spikes = [step for step, (loss, _) in enumerate(history, first) if loss > too_much]
+        loss, grad_norm = history[-1]
+        speed = steps * self.loader.bases_per_step / seconds
+        row = dict(
+            step=run.step,
+            tokens=self.tokens(run),
+            loss=loss,
+            bits=loss / math.log(2),
+            lr=factor * self.settings["learning_rate"],
+            grad_norm=grad_norm,
+            tokens_per_second=speed,
+            mfu=speed * self.flops_per_base / self.peak_flops,
+            seconds=run.seconds,
+            spikes=" ".join(map(str, spikes)),
+        )
+        if self.log:
+            self.log.add(row)
+        self.team.say(self.step_line(row, run, spikes))
+
+    def step_line(self, row, run, spikes):
+        """The line on the screen for a row of the log."""
+        last = self.settings["max_iters"]
+        left = (last - run.step) * self.loader.bases_per_step / row["tokens_per_second"]
+        parts = [
+            f"step {run.step}/{last}",
+            f"loss {row['loss']:.4f}",
+            f"{row['bits']:.4f} bits",
+            f"lr {row['lr']:.2e}",
+            f"norm {row['grad_norm']:.2f}",
+            f"{row['tokens_per_second']:,.0f} bases/s",
+        ]
+        if math.isfinite(row["mfu"]):
+            parts.append(f"mfu {row['mfu']:.1%}")
+        if run.skipped:
+            parts.append(f"{run.skipped} skipped")
+        if spikes:
+            parts.append(f"SPIKE at {spikes}")
+        parts.append(f"{timedelta(seconds=round(left))} left")
+        return " | ".join(parts)
+
+    def check_losses(self, history, first, scaler, run):
+        """Die if one of (loss, gradient norm) was not finite; first: the step of the first."""
+        last_good = f"{self.folder.last} is the last good state"
+        for step, (loss, grad_norm) in enumerate(history, first):
+            # in float16 an infinite gradient is usual: the step was skipped
+            if not math.isfinite(loss) or not (math.isfinite(grad_norm) or scaler.is_enabled()):
+                die(
+                    f"step {step}: loss {loss}, gradient norm {grad_norm}: "
+                    f"lower learning_rate or raise warmup; {last_good}"
+                )
+        if scaler.is_enabled() and scaler.get_scale() < 1:
+            die(
+                f"step {run.step}: float16 overflows however small the loss is scaled: "
+                f"give --dtype=bfloat16 or float32; {last_good}"
+            )
+
+    def table(self, run, floors):
+        """Print the model's bits beside its floors, {name: bits}, and write summary.json."""
+        rows = {"uniform": {"all": 2.0, "repeats": 2.0, "unique": 2.0}}
+        rows.update(floors)
+        rows["this model"] = run.val
+        say = self.team.say
+        say(f"\n{'validation, bits per base':27}{'all':>8}{'repeats':>9}{'unique':>8}")
+        for name, bits in rows.items():
+            label = f"{name} (best order)" if name.startswith("Markov") else name
+            say(f"{label:27}{bits['all']:8.4f}{bits['repeats']:9.4f}{bits['unique']:8.4f}")
+        summary = self.summary(run)
+        self.write_summary(dict(summary, table=rows))
+        say()
+        for key, value in summary.items():
+            say(f"{key}: {value}")
+
+    def summary(self, run):
+        """The run in a dozen figures."""
+        speed = self.tokens(run) / max(run.seconds, 1e-9)
+        return dict(
+            val_bits_all=round(run.val["all"], 5),
+            val_bits_repeats=round(run.val["repeats"], 5),
+            val_bits_unique=round(run.val["unique"], 5),
+            tokens=self.tokens(run),
+            seconds=round(run.seconds, 1),
+            tokens_per_second=round(speed),
+            mfu=round(speed * self.flops_per_base / self.peak_flops, 4),
+            peak_memory_gb=round(peak_memory(self.team.device) / 1e9, 2),
+            checkpoint=str(self.folder.last),
+        )
+
+    def write_summary(self, summary):
+        """Write summary.json, whole or not at all; nan becomes null, which JSON knows."""
+        plain = json.loads(json.dumps(summary), parse_constant=lambda nan: None)
+        temporary = Path(f"{self.folder.summary}.tmp")
+        temporary.write_text(json.dumps(plain, indent=1) + "\n")
+        temporary.replace(self.folder.summary)
+
+    def tokens(self, run):
+        """Bases seen so far."""
+        return run.step * self.loader.bases_per_step

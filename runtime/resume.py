@@ -1,0 +1,153 @@
+"""Where a run is, and how it goes on: start, resume or fine-tune, and what a checkpoint holds.
+
+settings: the settings of train.py, a dict. about: what a checkpoint says of its run beside its
+state (train.describe_run).
+"""
+
+import math
+import os
+from dataclasses import dataclass, field
+
+import torch
+
+from config import die
+from runtime.checkpoint import read_checkpoint, save_checkpoint
+
+# Settings that may change when a run is continued; all others make it what it is.
+FREE = {"out_dir", "dataset", "device", "dtype", "compile", "batch_size"}
+FREE |= {"log_interval", "eval_interval", "markov_order"}
+
+
+@dataclass
+class Run:
+    """How far a run is: what a checkpoint must hold beside weights and optimisers, so that it goes
+    on unchanged.
+    """
+
+    step: int = 0  # steps done
+    seconds: float = 0.0  # of training, evaluations not counted
+    val: dict | None = None  # the last evaluation: bits per base of all, repeats, unique
+    evaluated: int = 0  # the step that it was made at
+    best_bits: float = math.inf  # the least `all` of any evaluation
+    since_log: list = field(
+        default_factory=list
+    )  # (loss, gradient norm) of each step since the last log line
+    skipped: int = 0  # steps of this process's life in which float16 overflowed
+
+
+def start_or_resume(learner, folder, settings, about, genome, team):
+    """The Run to go on with, its weights and optimisers loaded: a new one, or the one that the
+    folder or init_from holds.
+
+    Dies if what is there is another run.
+    """
+    init_from = settings["init_from"]
+    restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"  # by torchrun: it goes on
+    afresh = init_from == "scratch" and not restarted
+    source = None if afresh else folder.newest_checkpoint()
+    if init_from == "resume" and not source:
+        die(f"nothing to resume: no {folder.last}")
+    if team.leads:
+        folder.lock()
+    run = Run()
+    held = None
+    if source:
+        held = read_checkpoint(source)
+        run = resume(held, source, learner, settings, about, genome, team)
+    elif init_from not in ("auto", "scratch"):
+        source = init_from
+        held = read_checkpoint(source)
+        team.say(f"fine-tuning {source}, of step {held['step']}")
+    if held:
+        load_weights(learner.model, held, source)
+    agreed = {k: v for k, v in about["config"].items() if k not in ("dataset", "out_dir", "device")}
+    if not team.agrees(run.step, genome.fingerprint, agreed):
+        die(
+            "the processes do not have the same settings, data and checkpoint: all nodes need the "
+            "same command and an out_dir that they share"
+        )
+    if team.leads:
+        folder.summary.unlink(missing_ok=True)
+        if afresh:
+            for path in folder.set_aside():
+                team.say(f"{path} is now {path}.old")
+        if source == folder.best:
+            save_checkpoint(folder.last, held)
+    return run
+
+
+def resume(held, source, learner, settings, about, genome, team):
+    """The Run that a checkpoint holds; loads the optimisers. Dies if it is another run, unless
+    init_from is resume.
+    """
+    same_data = held["data"]["fingerprint"] == genome.fingerprint
+    differs = [] if same_data else ["its data are not these"]
+    for key, value in about["config"].items():
+        before = held["config"].get(key)
+        if key not in FREE and before != value:
+            differs.append(f"{key} is {before} there and {value} here")
+    changes = "; ".join(differs)
+    if differs and settings["init_from"] != "resume":
+        die(
+            f"{source} is another run ({changes}): give --out_dir another folder, "
+            "--init_from=resume to carry on, or --init_from=scratch to start over"
+        )
+    if dict(held["model_args"], dropout=settings["dropout"]) != about["model_args"]:
+        die(f"{source} holds another model ({changes}): resume it with its own settings")
+    try:
+        run = Run(held["step"], held["seconds"], held["val"], held["evaluated"], held["best_bits"])
+        run.since_log = list(held["since"].to(team.device))
+        learner.optimizers.load_state_dict(held["optimizers"])
+        if held["scaler"]:
+            learner.scaler.load_state_dict(held["scaler"])
+    except (KeyError, ValueError, RuntimeError) as error:
+        die(
+            f"{source} was written by another version of train.py ({type(error).__name__}: "
+            f"{str(error)[:60]}): fine-tune it into another --out_dir by --init_from={source}"
+        )
+    line = f"resuming {source} at step {run.step}"
+    if run.step >= settings["max_iters"]:
+        line += ", its last"
+    if differs:
+        line += f", changing: {changes}"
+    team.say(line)
+    if not same_data or held["config"]["eval_tokens"] != settings["eval_tokens"]:
+        run.val, run.evaluated, run.best_bits = (
+            None,
+            0,
+            math.inf,
+        )  # of other bases: to be scored anew
+    return run
+
+
+def load_weights(model, held, source):
+    """Load a checkpoint's weights; dies if they are of another model."""
+    try:
+        model.load_state_dict(held["model"])
+    except RuntimeError:
+        given = {k: v for k, v in held["model_args"].items() if k != "block_size"}
+        words = " ".join(f"--{k}={v}" for k, v in given.items())
+        die(f"{source} holds another model: give {words}")
+
+
+def make_checkpoint(learner, run, about, folder):
+    """All that it takes to go on after run.step steps as if nothing had happened. Dies if the
+    weights are not finite.
+    """
+    if not all(p.isfinite().all() for p in learner.model.parameters()):
+        die(
+            f"step {run.step}: the weights are not finite: lower learning_rate or raise warmup; "
+            f"{folder.last} is the last good state"
+        )
+    return dict(
+        about,
+        model=learner.model.state_dict(),
+        optimizers=learner.optimizers.state_dict(),
+        scaler=learner.scaler.state_dict(),
+        step=run.step,
+        seconds=run.seconds,
+        val=run.val,
+        evaluated=run.evaluated,
+        best_bits=run.best_bits,
+        since=torch.stack(run.since_log).cpu() if run.since_log else torch.empty(0, 2),
+    )

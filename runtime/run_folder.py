@@ -1,0 +1,110 @@
+"""The folder of a run: its checkpoints, its log, and the lock that keeps a second run out."""
+
+import csv
+import os
+from pathlib import Path
+
+from config import die
+
+COLUMNS = [
+    "step",
+    "tokens",
+    "loss",
+    "bits",
+    "lr",
+    "grad_norm",
+    "tokens_per_second",
+    "mfu",
+    "seconds",
+    "spikes",
+    "val_bits_all",
+    "val_bits_repeats",
+    "val_bits_unique",
+]
+
+
+class RunFolder:
+    """The files of a run: .last and .best (checkpoints), .log (CSV) and .summary (JSON)."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.last = self.path / "ckpt.pt"
+        self.best = self.path / "best.pt"
+        self.log = self.path / "log.csv"
+        self.summary = self.path / "summary.json"
+
+    def newest_checkpoint(self):
+        """The last state or, if that is gone, the best one; None if there is neither."""
+        for path in (self.last, self.best):
+            if path.exists():
+                return path
+        return None
+
+    def set_aside(self):
+        """Rename what an earlier run left to *.old; returns the old names."""
+        moved = [path for path in (self.last, self.best, self.log) if path.exists()]
+        for path in moved:
+            path.replace(f"{path}.old")
+        return moved
+
+    def lock(self):
+        """Make the folder and hold it until this process ends, however it ends; dies if another run
+        does.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.held = open(self.path / "lock", "w")
+        try:
+            import fcntl  # not on Windows
+
+            fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            die(
+                f"another run is writing to {self.path}: wait for it, stop it, "
+                "or give --out_dir another folder"
+            )
+        except (ImportError, OSError):
+            pass  # a file system without locks
+
+
+class Log:
+    """log.csv, open for more rows. Rows that a run resumed at `step` will write again are dropped
+    first.
+
+    evaluated: the last step whose evaluation the resumed checkpoint knows of.
+    """
+
+    def __init__(self, path, step, evaluated):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = []
+        if step and path.exists():
+            kept = [row for row in read_rows(path) if row_stays(row, step, evaluated)]
+        temporary = Path(f"{path}.tmp")
+        self.file = open(temporary, "w", newline="")
+        self.writer = csv.DictWriter(
+            self.file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n"
+        )
+        self.writer.writeheader()
+        self.writer.writerows(kept)
+        self.file.flush()
+        os.replace(temporary, path)  # the open file moves with it
+
+    def add(self, row):
+        """Write a row, a dict of some of COLUMNS."""
+        text = {k: f"{v:.7g}" if isinstance(v, float) else v for k, v in row.items()}
+        self.writer.writerow(text)
+        self.file.flush()
+
+
+def read_rows(path):
+    """The rows of a log.csv as dicts of text."""
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def row_stays(row, step, evaluated):
+    """Whether a row is of the past of a run that goes on after `step`."""
+    if not (row["step"] or "").isdigit():
+        return False  # cut off as it was written
+    if row["val_bits_all"]:
+        return int(row["step"]) <= evaluated
+    return int(row["step"]) <= step

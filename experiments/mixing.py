@@ -1,10 +1,12 @@
-"""What a checkpoint has not learnt that something simpler knows: bits per base of the two mixed, beside the checkpoint's own.
+"""What a checkpoint has not learnt that something simpler knows: bits per base of the two mixed,
+beside the checkpoint's own.
 
   python -m tests.mixing out/ckpt.pt [another.pt] --dataset=pieces --bases=2457600
 
-Mixed are log-probabilities, each with a weight fitted on every other window and scored on the rest: with Markov models counted on as
-many training bases as the run has read, and on all; with a copier, which expects what followed the same k bases earlier in the window; with
-another run's checkpoint, in equal parts.
+Mixed are log-probabilities, each with a weight fitted on every other window and scored on the rest:
+with Markov models counted on as many training bases as the run has read, and on all; with a copier,
+which expects what followed the same k bases earlier in the window; with another run's checkpoint,
+in equal parts.
 """
 import argparse
 import math
@@ -21,7 +23,9 @@ from runtime.checkpoint import load_model
 
 
 def copier(idx, k):
-    """(B, T) tokens -> (B, T, 4) log-probabilities: 0.7 for what followed the last k tokens when they last stood in the row, else uniform."""
+    """(B, T) tokens -> (B, T, 4) log-probabilities: 0.7 for what followed the last k tokens when
+    they last stood in the row, else uniform.
+    """
     out = torch.full((*idx.shape, 4), math.log(0.25))
     for row, tokens in zip(out, idx.tolist()):
         last = {}
@@ -35,7 +39,9 @@ def copier(idx, k):
 
 
 def mixed(parts, targets, weights=None):
-    """Bits per base of each target, (B, T), under the normalised weighted sum of log-probabilities; weights: fitted on rows 0, 2, 4 ... where not given."""
+    """Bits per base of each target, (B, T), under the normalised weighted sum of log-probabilities;
+    weights: fitted on rows 0, 2, 4 ... where not given.
+    """
     parts, fit = torch.stack(parts), weights is None
     weights = torch.tensor([1.0] + [0.0] * (len(parts) - 1) if fit else weights, requires_grad=fit)
     bits = lambda rows: F.cross_entropy(torch.einsum("k,krtc->rtc", weights, parts[:, rows]).flatten(0, 1), targets[rows].flatten(), ignore_index=N) / math.log(2)

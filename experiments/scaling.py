@@ -3,9 +3,11 @@
   python -m tests.scaling --dataset=pieces --out=out-scaling
   python -m tests.scaling --dataset=pieces --out=out-scaling --scale=gpu --jobs=4
 
-Trains each of a scale's sizes for each of its budgets with config/laptop.py's other settings (a run that is there is not made again), fits
-L = E + A / N^a + B / D^b (Hoffmann et al. 2022, eq. 2), N weights in matrices and D bases seen, and prints what it predicts for hg38_small,
-with the range that leaving out any one run gives. From a few million bases to billions is a long way: a prediction, not a result.
+Trains each of a scale's sizes for each of its budgets with config/laptop.py's other settings (a run
+that is there is not made again), fits L = E + A / N^a + B / D^b (Hoffmann et al. 2022, eq. 2), N
+weights in matrices and D bases seen, and prints what it predicts for hg38_small, with the range
+that leaving out any one run gives. From a few million bases to billions is a long way: a
+prediction, not a result.
 """
 import argparse
 import json
@@ -29,7 +31,8 @@ TARGET = (85e6, 2050 * 2 ** 20)  # config/hg38_small.py, the first of its two pa
 
 
 def fit(N, D, L):
-    """The curve's (log A, log B, log E, a, b): the best of several starts; squared errors of log L."""
+    """The curve's (log A, log B, log E, a, b): the best of several starts; squared errors of log L.
+    """
     N, D, L = (torch.tensor(v, dtype=torch.float64).log() for v in (N, D, L))
     best = None
     for start in product((0.0, 3.0), (0.0, 3.0), (0.5,), (0.3,), (0.3,)):

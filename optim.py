@@ -96,6 +96,10 @@ class Optimizers:
         for opt in self.all:
             opt.step()
 
+    def zero_grad(self):
+        for opt in self.all:
+            opt.zero_grad()
+
     def state_dict(self):
         return [opt.state_dict() for opt in self.all]
 

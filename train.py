@@ -301,8 +301,7 @@ def train_step(learner, batch, weight_sum, team):
         optimizers.step()
     if scaler.is_enabled():
         scaler.update()
-    for p in parameters:
-        p.grad = None
+    optimizers.zero_grad()
     return loss, grad_norm
 
 

@@ -1,13 +1,14 @@
 """What a checkpoint has not learnt that something simpler knows: bits per base of the two mixed,
 beside the checkpoint's own.
 
-  python -m tests.mixing out/ckpt.pt [another.pt] --dataset=pieces --bases=2457600
+  python -m experiments.mixing out/ckpt.pt [another.pt] --dataset=pieces --bases=2457600
 
 Mixed are log-probabilities, each with a weight fitted on every other window and scored on the rest:
 with Markov models counted on as many training bases as the run has read, and on all; with a copier,
 which expects what followed the same k bases earlier in the window; with another run's checkpoint,
 in equal parts.
 """
+
 import argparse
 import math
 
@@ -17,8 +18,8 @@ import torch.nn.functional as F
 
 from config import find_dataset
 from data import Genome, eval_windows
-from model import N
 from markov import Markov
+from model import N
 from runtime.checkpoint import load_model
 
 
@@ -30,7 +31,7 @@ def copier(idx, k):
     for row, tokens in zip(out, idx.tolist()):
         last = {}
         for t in range(k - 1, len(tokens)):
-            key = tuple(tokens[t - k + 1:t + 1])
+            key = tuple(tokens[t - k + 1 : t + 1])
             if key in last and N not in key and tokens[last[key] + 1] < N:
                 row[t] = math.log(0.1)
                 row[t, tokens[last[key] + 1]] = math.log(0.7)
@@ -38,52 +39,92 @@ def copier(idx, k):
     return out
 
 
-def mixed(parts, targets, weights=None):
-    """Bits per base of each target, (B, T), under the normalised weighted sum of log-probabilities;
-    weights: fitted on rows 0, 2, 4 ... where not given.
-    """
-    parts, fit = torch.stack(parts), weights is None
-    weights = torch.tensor([1.0] + [0.0] * (len(parts) - 1) if fit else weights, requires_grad=fit)
-    bits = lambda rows: F.cross_entropy(torch.einsum("k,krtc->rtc", weights, parts[:, rows]).flatten(0, 1), targets[rows].flatten(), ignore_index=N) / math.log(2)
-    if fit:
-        optimizer = torch.optim.LBFGS([weights], max_iter=30)
+def mixed_bits(parts, targets, weights):
+    """Bits per base of targets (B, T) under the normalised weighted sum of parts (K, B, T, 4)."""
+    logits = torch.einsum("k,krtc->rtc", weights, parts)
+    nats = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=N)
+    return nats / math.log(2)
 
-        def closure():
-            optimizer.zero_grad()
-            loss = bits(slice(0, None, 2))
-            loss.backward()
-            return loss
-        optimizer.step(closure)
+
+def fit_weights(parts, targets):
+    """The weights (K,) of parts (K, B, T, 4) that cost the fewest bits."""
+    weights = torch.zeros(len(parts))
+    weights[0] = 1.0
+    weights.requires_grad_(True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=30)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = mixed_bits(parts, targets, weights)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return weights.detach()
+
+
+def mixed(parts, targets, weights=None):
+    """(bits per base on every other row, weights) of log-probabilities mixed.
+
+    parts: K of (B, T, 4). targets: (B, T). weights: fitted on the rows that are not scored, where
+    not given.
+    """
+    parts = torch.stack(parts)
+    if weights is None:
+        weights = fit_weights(parts[:, 0::2], targets[0::2])
+    else:
+        weights = torch.tensor(weights)
+    return mixed_bits(parts[:, 1::2], targets[1::2], weights).item(), weights.tolist()
+
+
+def log_probabilities(model, idx):
+    """(B, T) tokens -> (B, T, 4)."""
     with torch.no_grad():
-        return bits(slice(1, None, 2)).item(), weights.tolist()
+        return torch.cat([model(part).log_softmax(-1) for part in idx.split(16)])
+
+
+def first_share(genome, share):
+    """That share of each stretch of the training bases, one array."""
+    train = genome.bases("train")
+    stretches = genome.stretches("train")
+    return np.concatenate([train[a : a + round((b - a) * share)] for a, b in stretches])
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("ckpts", nargs="+")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("ckpts", nargs="+", help="a checkpoint, and others to mix with it")
     parser.add_argument("--dataset", default="hg38", help="a prepared genome, as train.py has it")
-    parser.add_argument("--bases", type=int, required=True, help="training bases that the run has read")
-    parser.add_argument("--eval_tokens", type=int, default=2 ** 18)
+    parser.add_argument("--bases", type=int, required=True, help="bases that the run has read")
+    parser.add_argument("--eval_tokens", type=int, default=2**18, help="bases to score")
     args = parser.parse_args()
-    genome, models = Genome(find_dataset(args.dataset)), [load_model(path)[0] for path in args.ckpts]
-    windows = eval_windows(genome.bases("val"), genome.stretches("val"), models[0].config.block_size, args.eval_tokens)
+    genome = Genome(find_dataset(args.dataset))
+    models = [load_model(path)[0] for path in args.ckpts]
+    block_size = models[0].config.block_size
+    windows = eval_windows(
+        genome.bases("val"), genome.stretches("val"), block_size, args.eval_tokens
+    )
     targets = torch.from_numpy(windows & 7).long()
     idx = F.pad(targets[:, :-1], (1, 0), value=N)
-    with torch.inference_mode():
-        ours = [torch.cat([model(part).log_softmax(-1) for part in idx.split(16)]) for model in models]
-    ours, train = [part.clone() for part in ours], genome.bases("train")
-    share = min(1.0, args.bases / len(train))
-    some = np.concatenate([train[a:a + round((b - a) * share)] for a, b in genome.stretches("train")])
-    rows = {"the checkpoint alone, calibrated": ours[:1]}
+    ours, *others = [log_probabilities(model, idx) for model in models]
+    train = genome.bases("train")
+    some = first_share(genome, min(1.0, args.bases / len(train)))
+    rows = {"the checkpoint alone, calibrated": [ours]}
     for order in (9, 12):
-        rows[f"and Markov {order} of {len(some):,} bases"] = [ours[0], Markov(some, order)(idx)]
-    rows[f"and Markov 12 of all {len(train):,}"] = [ours[0], Markov(train, 12)(idx)]
-    rows.update({f"and a copier of {k} bases": [ours[0], copier(idx, k)] for k in (8, 12)})
+        rows[f"and Markov {order} of {len(some):,} bases"] = [ours, Markov(some, order)(idx)]
+    rows[f"and Markov 12 of all {len(train):,}"] = [ours, Markov(train, 12)(idx)]
+    for k in (8, 12):
+        rows[f"and a copier of {k} bases"] = [ours, copier(idx, k)]
     for name, parts in rows.items():
         bits, weights = mixed(parts, targets)
-        print(f"{name:45}{bits:8.4f} bits   weights " + " ".join(f"{w:.2f}" for w in weights), flush=True)
-    for path, part in zip(args.ckpts[1:], ours[1:]):
-        print(f"{path}: {mixed([part], targets, [1.0])[0]:.4f}, half and half {mixed([ours[0], part], targets, [0.5, 0.5])[0]:.4f}, the first {mixed(ours[:1], targets, [1.0])[0]:.4f}")
+        shown = " ".join(f"{w:.2f}" for w in weights)
+        print(f"{name:45}{bits:8.4f} bits   weights {shown}", flush=True)
+    print(f"the first checkpoint: {mixed([ours], targets, [1.0])[0]:.4f}")
+    for path, other in zip(args.ckpts[1:], others):
+        alone = mixed([other], targets, [1.0])[0]
+        half = mixed([ours, other], targets, [0.5, 0.5])[0]
+        print(f"{path}: {alone:.4f}, half and half {half:.4f}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,142 @@
+"""What the measuring scripts rest on: variants that train; crossings and copies that are found."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import model
+import optim
+import train
+from data import encode
+from experiments import mixing, scaling
+from experiments.against_nanogpt import always_ahead, seen_before, tokens_to
+from experiments.variants import VARIANTS
+from model import GPTConfig, base_nll
+from tests.conftest import run
+
+
+@pytest.fixture
+def restored():
+    """Puts back what a variant has exchanged."""
+    before = [(module, dict(vars(module))) for module in (model, optim, train)]
+    start = model.Stem.START
+    yield
+    for module, names in before:
+        vars(module).update(names)
+    model.Stem.START = start
+
+
+def losses(words=(), steps=5):
+    """The losses of a tiny model trained on the same bases again and again."""
+    settings = dict(word[2:].split("=") for word in words)
+    size = dict(block_size=32, n_layer=2, n_head=int(settings.get("n_head", 2)), n_embd=32)
+    for key in ("stem_bases", "stem_width"):
+        if key in settings:
+            size[key] = int(settings[key])
+    torch.manual_seed(0)
+    gpt = train.GPT(GPTConfig(**size))
+    bases = torch.randint(0, 4, (4, 32), generator=torch.Generator().manual_seed(0))
+    optimizers = optim.Optimizers(gpt, 0.01, 0.01, 0.01, 0.0, torch.float32)
+    found = []
+    for _ in range(steps):
+        loss = base_nll(gpt, bases).mean()
+        loss.backward()
+        optimizers.step()
+        optimizers.zero_grad()
+        found.append(loss.item())
+    return found
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_learns(name, restored):
+    variant = VARIANTS[name]
+    if variant.change:
+        variant.change()
+    first, *_, last = losses(variant.words)
+    assert first == pytest.approx(math.log(4)) and last < first
+
+
+@pytest.mark.parametrize("name", [name for name in VARIANTS if VARIANTS[name].change])
+def test_every_change_changes_something(name, restored):
+    """In the fifth loss: blocks and stem start as the identity, so the first ones agree."""
+    baseline = losses()
+    VARIANTS[name].change()
+    assert losses()[-1] != baseline[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_trains(name, genome_folder, tmp_path):
+    """pytest -m slow tests/test_experiments.py: two steps of each, as a user starts them."""
+    tiny = "--block_size=32 --n_layer=2 --n_embd=32 --eval_tokens=1000 --device=cpu".split()
+    tiny += ["--max_iters=2", "--batch_tokens=128", "--batch_size=2"]
+    given = [
+        word
+        for word in VARIANTS[name].words
+        if word.split("=")[0] in {w.split("=")[0] for w in tiny}
+    ]
+    if given:
+        pytest.skip("its settings are those that this test makes small")
+    words = [f"--dataset={genome_folder}", f"--out={tmp_path}", "--threads=1", "--", *tiny]
+    done = run("-m", "experiments.ablate", name, *words)
+    summary = tmp_path / f"{name.replace('/', '_')} seed 1337" / "summary.json"
+    assert done.returncode == 0 and summary.exists(), done.stdout + done.stderr
+
+
+def test_tokens_to():
+    curve = [(100, 1.9), (200, 1.8), (300, 1.85)]
+    assert (
+        tokens_to(1.95, curve) == 50
+        and tokens_to(1.85, curve) == pytest.approx(150)
+        and tokens_to(1.8, curve) == pytest.approx(200)
+    )
+    assert tokens_to(1.7, curve) == math.inf
+
+
+def test_always_ahead_compares_at_equal_seconds():
+    ours, theirs = [(100, 1.9), (200, 1.8)], [(100, 1.95), (400, 1.85)]
+    assert always_ahead(ours, theirs, 1, 1) and not always_ahead(theirs, ours, 1, 1)
+    assert always_ahead(ours, theirs, 1, 1.5) and not always_ahead(
+        ours, theirs, 1, 10
+    )  # a slower loss wins if its steps are quick enough
+    assert always_ahead(ours, theirs, 1, 10, after=180)
+
+
+def test_seen_before():
+    unit = "ACGTTGCAGGATCCA"
+    window = encode(unit + "TTTACGACTAG" + unit)[None]
+    expected = np.zeros_like(window, bool)
+    expected[0, len(unit) + 11 + 8 :] = True  # from the ninth base of the second copy on
+    assert (seen_before(window) == expected).all()
+
+
+def test_the_fit_finds_the_curve_that_the_losses_lie_on():
+    p = torch.tensor((2.0, 3.0, 0.55, 0.35, 0.30), dtype=torch.float64)
+    N, D = [1e5] * 3 + [6e5] * 3 + [1.8e6] * 3, [8e5, 2.4e6, 8e6] * 3
+    found = scaling.fit(N, D, [scaling.predict(p, n, d) for n, d in zip(N, D)])
+    assert (
+        torch.allclose(found, p, atol=0.01)
+        and abs(scaling.predict(found, *scaling.TARGET) - scaling.predict(p, *scaling.TARGET))
+        < 1e-3
+    )
+
+
+def test_a_mixture_finds_the_part_that_knows():
+    torch.manual_seed(0)
+    targets, vague = torch.randint(0, 4, (8, 50)), torch.full((8, 50, 4), 0.25).log()
+    sure = torch.where(torch.nn.functional.one_hot(targets, 4) > 0, 0.7, 0.1).log()
+    bits, weights = mixing.mixed([vague, sure], targets)
+    assert (
+        bits
+        < mixing.mixed([sure], targets, [1.0])[0]
+        < mixing.mixed([vague], targets, [1.0])[0]
+        == pytest.approx(2.0)
+        and weights[1] > 1
+    )
+
+
+def test_copier():
+    p = mixing.copier(torch.tensor([[4, 0, 1, 2, 3, 0, 1, 2]]), 3).exp()[0]
+    assert p[-1].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.7]) and (p[:-1] == 0.25).all()

@@ -1,11 +1,15 @@
-"""The byte format: one uint8 per base.
+"""The byte format, and a prepared genome opened for reading.
 
-One uint8 per base, chromosomes end to end in their own coordinates, one .bin per split (train, val, test):
-  bits 0-2  the base: A 0, C 1, G 2, T 3, anything else 4 ("N"); the order of tokens is A, C, G, T, N everywhere
+One uint8 per base, chromosomes end to end in their own coordinates, one .bin per split:
+  bits 0-2  the base, a token: A 0, C 1, G 2, T 3, anything else 4 ("N"); always in this order
   bit 3     (value 8) set where the FASTA was lower-case: a soft-masked repeat
-meta.json beside them says, per split, each chromosome's name, offset in the .bin, length, md5 of its upper-case sequence
-(SAM's M5), and its gaps: runs of at least MIN_GAP N's as [start, end), 0-based; and where the FASTA came from.
+
+meta.json beside them says, for each split, each chromosome's name, offset in the .bin, length, md5
+of its upper-case letters (SAM's M5) and gaps; and where the FASTA came from. A gap is a run of at
+least MIN_GAP N's, [start, end) in the chromosome, 0-based as in BED. What lies between gaps is a
+stretch: no window reaches from one stretch into another.
 """
+
 import hashlib
 import json
 from pathlib import Path
@@ -14,22 +18,26 @@ import numpy as np
 
 from config import die
 
-ALPHABET, N, REPEAT = "ACGTN", 4, 8
+ALPHABET = "ACGTN"
+N = 4
+REPEAT = 8
 SPLITS = ("train", "val", "test")
-FORMAT = 1          # of meta.json; a change that old files cannot follow adds one
-MIN_GAP = 50        # shorter runs of N stay inside a stretch
+FORMAT = 1  # of meta.json; a change that old files cannot follow adds one
+MIN_GAP = 50  # shorter runs of N stay inside a stretch
 
-_ENCODE = np.full(256, N, np.uint8)
-for _i, _c in enumerate("ACGT"):
-    _ENCODE[ord(_c)] = _i
-for _c in range(ord("a"), ord("z") + 1):
-    _ENCODE[_c] = _ENCODE[_c - 32] | REPEAT
-_DECODE = np.frombuffer(b"ACGTNNNNacgtnnnn", np.uint8)
+_ENCODE = np.full(256, N, np.uint8)  # letter -> base
+for _token, _letter in enumerate("ACGT"):
+    _ENCODE[ord(_letter)] = _token
+for _code in range(ord("a"), ord("z") + 1):
+    _ENCODE[_code] = _ENCODE[ord(chr(_code).upper())] | REPEAT
+_DECODE = np.frombuffer(b"ACGTNNNNacgtnnnn", np.uint8)  # base -> letter
 _COMPLEMENT = np.array([3, 2, 1, 0, 4, 5, 6, 7, 11, 10, 9, 8, 12, 13, 14, 15], np.uint8)
 
 
 def encode(letters):
-    """str, bytes or uint8 array of letters -> uint8 array of bases, same length; IUPAC codes become N."""
+    """str, bytes or uint8 array of letters -> uint8 array of bases, same length; IUPAC codes of
+    several bases become N.
+    """
     if isinstance(letters, str):
         letters = letters.encode("ascii", "replace")
     return _ENCODE[np.frombuffer(letters, np.uint8)]
@@ -45,16 +53,13 @@ def reverse_complement(bases):
     return _COMPLEMENT[bases][..., ::-1]
 
 
-def _edges(chrom):
-    """Where a chromosome's stretches start and end, in turn, one list."""
-    return [0, *(e for gap in chrom["gaps"] for e in gap), chrom["length"]]
-
-
 class Genome:
-    """A prepared genome, opened for reading; nothing is loaded until it is touched.
+    """A prepared genome, opened for reading. The bases are memory-mapped: none is read before it is
+    used.
 
-    .meta: meta.json. .chroms: name -> {split, offset, length, md5, gaps}. .fingerprint: one md5 over what it holds and how
-    it is split. Dies with one line if the folder holds no prepared genome, or one whose files do not agree.
+    meta: what meta.json holds. chroms: name -> {split, offset, length, md5, gaps}. fingerprint: one
+    md5 over what the genome holds and how it is split.
+    Dies if the folder holds no prepared genome, or one whose files do not agree.
     """
 
     def __init__(self, folder):
@@ -62,48 +67,84 @@ class Genome:
         try:
             self.meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
             if self.meta["format"] != FORMAT:
-                die(f"{folder}: format {self.meta['format']}, this code reads {FORMAT}: prepare it again")
-            self.chroms = {c["name"]: dict(c, split=split) for split in SPLITS for c in self.meta["splits"][split]["chroms"]}
-            self._bases = {split: self._map(split) for split in SPLITS}
+                found = self.meta["format"]
+                die(f"{folder}: format {found}, this code reads {FORMAT}: prepare it again")
+            self.chroms = {}
             for split in SPLITS:
-                end = 0
-                for c in self.meta["splits"][split]["chroms"]:
-                    edges = _edges(c)
-                    if c["offset"] != end or edges != sorted(edges) or len(edges) % 2:
-                        raise ValueError(f"{c['name']}'s place or gaps")
-                    end += c["length"]
-            held = sorted((c["split"], name, c["length"], c["md5"]) for name, c in self.chroms.items())
+                for chrom in self._rows(split):
+                    self.chroms[chrom["name"]] = dict(chrom, split=split)
+            self._bases = {split: self._open(split) for split in SPLITS}
+            held = [(c["split"], name, c["length"], c["md5"]) for name, c in self.chroms.items()]
+            held.sort()
         except FileNotFoundError as error:
-            die(f"{folder} is not a prepared genome ({Path(error.filename).name} is missing): run python prepare_hg38.py")
+            name = Path(error.filename).name
+            die(
+                f"{folder} is not a prepared genome ({name} is missing): run python prepare_hg38.py"
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            die(f"{folder}/meta.json is damaged ({type(error).__name__}: {error}): prepare the genome again")
+            reason = f"{type(error).__name__}: {error}"
+            die(f"{folder}/meta.json is damaged ({reason}): prepare the genome again")
         self.fingerprint = hashlib.md5(json.dumps(held).encode()).hexdigest()
 
-    def _map(self, split):
-        path, size = self.folder / f"{split}.bin", sum(c["length"] for c in self.meta["splits"][split]["chroms"])
-        if path.stat().st_size != size:
-            die(f"{path} holds {path.stat().st_size:,} bases, meta.json says {size:,}: prepare the genome again")
-        return np.memmap(path, np.uint8, "r") if size else np.zeros(0, np.uint8)
+    def _rows(self, split):
+        """What meta.json says of each chromosome of a split, in the order of the .bin."""
+        return self.meta["splits"][split]["chroms"]
+
+    def _open(self, split):
+        """A split's .bin as a memory map. Dies if its size is not what meta.json says; raises
+        ValueError unless chromosomes lie end to end, and their gaps inside them in order.
+        """
+        end = 0
+        for chrom in self._rows(split):
+            edges = _edges(chrom)
+            if chrom["offset"] != end or edges != sorted(edges):
+                raise ValueError(f"{chrom['name']}'s place or gaps")
+            end += chrom["length"]
+        path = self.folder / f"{split}.bin"
+        size = path.stat().st_size
+        if size != end:
+            die(f"{path} holds {size:,} bases, meta.json says {end:,}: prepare the genome again")
+        if size == 0:
+            return np.zeros(0, np.uint8)  # an empty file cannot be mapped
+        return np.memmap(path, np.uint8, "r")
 
     def bases(self, split):
         """All bases of a split, (n,) uint8, memory-mapped."""
         return self._bases[split]
 
     def fetch(self, chrom, start, end):
-        """Bases [start, end) of a chromosome, 0-based, as a (end - start,) uint8 copy; N beyond its ends."""
+        """Bases [start, end) of a chromosome, 0-based, as a (end - start,) uint8 copy; N beyond its
+        ends. Dies if there is no such chromosome.
+        """
         if chrom not in self.chroms:
             die(f"{self.folder} has no {chrom}: it has {', '.join(self.chroms)}")
-        c = self.chroms[chrom]
+        row = self.chroms[chrom]
+        offset = row["offset"]
         out = np.full(end - start, N, np.uint8)
-        lo, hi = max(start, 0), min(end, c["length"])
-        if lo < hi:
-            out[lo - start:hi - start] = self._bases[c["split"]][c["offset"] + lo:c["offset"] + hi]
+        first = max(start, 0)
+        last = min(end, row["length"])
+        if first < last:
+            bases = self._bases[row["split"]]
+            out[first - start : last - start] = bases[offset + first : offset + last]
         return out
 
     def stretches(self, split):
-        """What lies between gaps: (S, 2) int64 [start, end) positions in the split's .bin."""
+        """(S, 2) int64: [start, end) of each stretch, as positions in the split's .bin."""
         rows = []
-        for c in self.meta["splits"][split]["chroms"]:
-            edges = _edges(c)
-            rows += [(c["offset"] + a, c["offset"] + b) for a, b in zip(edges[::2], edges[1::2]) if b > a]
+        for chrom in self._rows(split):
+            edges = _edges(chrom)
+            for start, end in zip(edges[::2], edges[1::2]):
+                if start < end:
+                    rows.append((chrom["offset"] + start, chrom["offset"] + end))
         return np.array(rows, np.int64).reshape(-1, 2)
+
+
+def _edges(chrom):
+    """Where a chromosome's stretches start and end, in turn: 0, a gap's start, its end, ..., the
+    length.
+    """
+    edges = [0]
+    for start, end in chrom["gaps"]:
+        edges += [start, end]
+    edges.append(chrom["length"])
+    return edges

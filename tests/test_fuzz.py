@@ -8,13 +8,13 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-import prepare_hg38
 from config import read_command_line, read_config
 from data import Genome
 from eval_dart import read_bed
 from model import GPT, GPTConfig
 from runtime.checkpoint import load_model
 from tests.conftest import write_genome
+from tests.test_prepare import prepare
 
 DEFAULTS = {"max_iters": 10, "learning_rate": 0.02, "dataset": "hg38", "compile": "auto", "full": False}
 
@@ -122,8 +122,8 @@ def test_checkpoints_of_strange_models(folder, strange):
 def test_fastas(folder, content, zipped):
     path, out = folder / ("a.fa.gz" if zipped else "a.fa"), folder / "prepared"
     path.write_bytes(gzip.compress(content, 1) if zipped else content)
-    settings = {key: getattr(prepare_hg38, key) for key in ("chroms", "assembly", "url", "keep_fasta")}
-    done = survives(lambda: (prepare_hg38.prepare(**settings, fasta=str(path), out=str(out), val_chroms="chr21", test_chroms="chr2", delay=0), 1))
+    splits = {"val_chroms": "chr21", "test_chroms": "chr2"}
+    done = survives(lambda: (prepare(fasta=path, out=out, **splits), 1))
     if done:
         letters = content.replace(b"\r", b"").split(b">chr1 a comment\n")
         assert sum(len(Genome(out).bases(split)) for split in ("train", "val", "test")) > 0 and len(letters)

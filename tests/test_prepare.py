@@ -1,4 +1,5 @@
 """prepare_hg38.py: the download against a server that misbehaves, the encoding against a naive one, and every bad input."""
+
 import errno
 import gzip
 import hashlib
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -16,7 +18,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import prepare_hg38
-from data import MIN_GAP, Genome, decode
+from data import MIN_GAP, Genome, decode, fasta
 from data import download as fetching
 from data.download import download
 from tests.conftest import one_line_error
@@ -30,9 +32,12 @@ def md5(content):
 
 def prepare(**settings):
     """The script with its default settings but for these, and no waiting."""
-    given = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
-    defaults = ("fasta", "chroms", "out", "val_chroms", "test_chroms", "assembly", "url", "keep_fasta")
-    prepare_hg38.prepare(**{**{key: getattr(prepare_hg38, key) for key in defaults}, **given}, delay=0)
+    changed = {}
+    for key, value in settings.items():
+        changed[key] = str(value) if isinstance(value, Path) else value
+    changed["download"] = partial(download, delay=0)
+    with mock.patch.multiple(prepare_hg38, **changed):
+        prepare_hg38.main()
 
 
 def refused(*words, **settings):
@@ -40,7 +45,9 @@ def refused(*words, **settings):
     with pytest.raises(SystemExit) as error:
         prepare(**settings)
     line = str(error.value)
-    assert line.startswith("error: ") and "\n" not in line and all(word in line for word in words), line
+    assert (
+        line.startswith("error: ") and "\n" not in line and all(word in line for word in words)
+    ), line
 
 
 def write(path, text):
@@ -64,7 +71,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server, start = self.server, 0
         if not head:
             server.requests.append((self.path, self.headers.get("Range")))
-        fault = server.faults[self.path].pop(0) if not head and server.faults.get(self.path) else None
+        fault = (
+            server.faults[self.path].pop(0) if not head and server.faults.get(self.path) else None
+        )
         if self.path not in server.files or isinstance(fault, int):
             return self.send_error(fault or 404)
         content = server.files[self.path]
@@ -81,7 +90,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if fault == "wrong byte":
             part = part[:-1] + bytes([part[-1] ^ 1])
-        part = part[:len(part) // 2] if fault == "drop" else part
+        part = part[: len(part) // 2] if fault == "drop" else part
         if not head:
             server.sent += len(part)
             self.wfile.write(part)
@@ -92,7 +101,9 @@ def server():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.files, server.faults, server.requests, server.sent = {}, {}, [], 0
     server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    )
     thread.start()
     yield server
     server.shutdown()
@@ -105,10 +116,12 @@ CONTENT = np.random.default_rng(0).bytes(100_000)
 @pytest.fixture
 def fetch(server, tmp_path):
     """fetch(*faults): download CONTENT from a server with these faults; returns the path, which has to hold it all."""
+
     def fetch(*faults, md5=md5(CONTENT), **kwargs):
         server.files["/x"], server.faults["/x"] = CONTENT, list(faults)
         download(f"{server.url}/x", tmp_path / "x", md5, delay=0, **kwargs)
         assert (tmp_path / "x").read_bytes() == CONTENT and not (tmp_path / "x.part").exists()
+
     return fetch
 
 
@@ -121,7 +134,12 @@ def test_download(fetch, server):
 def test_download_resumes_after_drops(fetch, server):
     fetch("drop", "drop", "drop")
     assert len(server.requests) == 4 and server.sent < 1.01 * len(CONTENT)
-    assert [r and int(r[6:-1]) for _, r in server.requests] == [None, 49_999, 74_998, 87_498]  # each from one byte back
+    assert [r and int(r[6:-1]) for _, r in server.requests] == [
+        None,
+        49_999,
+        74_998,
+        87_498,
+    ]  # each from one byte back
 
 
 def test_download_where_range_is_ignored(fetch, server):
@@ -214,37 +232,61 @@ def agrees(folder, text):
     """A prepared folder must hold what the FASTA's text says: letters, coordinates, checksums, gaps and counts."""
     genome, expected = Genome(folder), naive(text)
     assert set(genome.chroms) == set(expected)
-    assert sorted(p.name for p in folder.iterdir()) == ["meta.json", "test.bin", "train.bin", "val.bin"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "meta.json",
+        "test.bin",
+        "train.bin",
+        "val.bin",
+    ]
     for name, (letters, checksum, gaps) in expected.items():
         row = genome.chroms[name]
         assert decode(genome.fetch(name, 0, row["length"])) == letters
         assert (row["length"], row["md5"], row["gaps"]) == (len(letters), checksum, gaps)
     for split in genome.meta["splits"].values():
         letters = "".join(expected[row["name"]][0] for row in split["chroms"])
-        counts = {"bases": len(letters), "N": sum(c in "Nn" for c in letters), "repeats": sum(c in "acgt" for c in letters),
-                  "gc": sum(c in "CGcg" for c in letters)}
+        counts = {
+            "bases": len(letters),
+            "N": sum(c in "Nn" for c in letters),
+            "repeats": sum(c in "acgt" for c in letters),
+            "gc": sum(c in "CGcg" for c in letters),
+        }
         assert {key: split[key] for key in counts} == counts
     return genome
 
 
 def bgzip(content, size=700):
     """Members of `size` bytes each, and an empty one at the end."""
-    return b"".join(gzip.compress(content[i:i + size]) for i in range(0, len(content), size)) + gzip.compress(b"")
+    return b"".join(
+        gzip.compress(content[i : i + size]) for i in range(0, len(content), size)
+    ) + gzip.compress(b"")
 
 
-pieces = st.one_of(st.text("ACGTacgtNnRYSWKMBDHVk", min_size=1, max_size=90), st.integers(MIN_GAP - 2, 150).map("N".__mul__))
+pieces = st.one_of(
+    st.text("ACGTacgtNnRYSWKMBDHVk", min_size=1, max_size=90),
+    st.integers(MIN_GAP - 2, 150).map("N".__mul__),
+)
 sequences = st.lists(pieces, min_size=1, max_size=4).map("".join)
 
 
-@given(st.lists(sequences, min_size=1, max_size=4), st.integers(1, 90), st.sampled_from(("\n", "\r\n", "\n\n")),
-       st.sampled_from((bytes, gzip.compress, bgzip)), st.integers(64, 400), st.booleans())
+@given(
+    st.lists(sequences, min_size=1, max_size=4),
+    st.integers(1, 90),
+    st.sampled_from(("\n", "\r\n", "\n\n")),
+    st.sampled_from((bytes, gzip.compress, bgzip)),
+    st.integers(16, 100),
+    st.booleans(),
+)
 @settings(max_examples=80, deadline=None)
-def test_any_fasta_gives_what_a_naive_encoder_gives(sequences, width, newline, pack, block, last_newline):
+def test_any_fasta_gives_what_a_naive_encoder_gives(
+    sequences, width, newline, pack, block, last_newline
+):
     lines = []
     for name, letters in zip(("chr1", "chr6", "chr5", "chr2"), sequences):
-        lines += [f">{name} described > as such"] + [letters[i:i + width] for i in range(0, len(letters), width)]
+        lines += [f">{name} described > as such"] + [
+            letters[i : i + width] for i in range(0, len(letters), width)
+        ]
     text = newline.join(lines) + newline * last_newline
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(prepare_hg38, "BLOCK", block):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(fasta, "BLOCK", block):
         prepare(fasta=write(Path(folder) / "x", pack(text.encode())), out=Path(folder) / "out")
         genome = agrees(Path(folder) / "out", text)
     split_of = {"chr1": "train", "chr6": "val", "chr5": "test", "chr2": "train"}
@@ -252,25 +294,34 @@ def test_any_fasta_gives_what_a_naive_encoder_gives(sequences, width, newline, p
 
 
 def test_headers_and_gaps_on_every_side_of_a_block(tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare_hg38, "BLOCK", 64)  # so that 16 bytes are read at a time
+    monkeypatch.setattr(fasta, "BLOCK", 16)
     text = f">chr1\n{'N' * 49}A{'N' * 50}C\nG{'n' * 51}\nT\n>chr6\nACGT\n>chr2\nNN{'N' * 48}\n"
     for shift in range(16):
         shifted = "\n" * shift + text
         prepare(fasta=write(tmp_path / "x.fa", shifted), out=tmp_path / f"{shift}")
-        assert agrees(tmp_path / f"{shift}", shifted).chroms["chr1"]["gaps"] == [[50, 100], [102, 153]]
+        assert agrees(tmp_path / f"{shift}", shifted).chroms["chr1"]["gaps"] == [
+            [50, 100],
+            [102, 153],
+        ]
 
 
 def test_known_bases_at_known_loci(tmp_path):
     rng = np.random.default_rng(1)
     long = "".join(rng.choice(list("ACGT"), 2_000_000))  # several blocks
     text = ">chr1 x\n" + "N" * 70 + "\nACGTacgtRYn\n" + long + "\n>chr21\nGATTACA\n>chr22\nc\n"
-    prepare(fasta=write(tmp_path / "x.fa.gz", gzip.compress(text.encode(), 1)), out=tmp_path / "out")
+    prepare(
+        fasta=write(tmp_path / "x.fa.gz", gzip.compress(text.encode(), 1)), out=tmp_path / "out"
+    )
     genome = Genome(tmp_path / "out")
     assert decode(genome.fetch("chr1", 68, 82)) == "NNACGTacgtNNn" + long[0]
     assert decode(genome.fetch("chr1", 1_500_081, 1_500_101)) == long[1_500_000:1_500_020]
     assert decode(genome.fetch("chr21", 4, 9)) == "ACANN" and decode(genome.bases("test")) == "c"
-    assert genome.chroms["chr1"]["gaps"] == [[0, 70]] and genome.chroms["chr21"]["md5"] == md5(b"GATTACA")
-    assert genome.meta["source"] == [{"file": "x.fa.gz", "md5": md5((tmp_path / "x.fa.gz").read_bytes())}]
+    assert genome.chroms["chr1"]["gaps"] == [[0, 70]] and genome.chroms["chr21"]["md5"] == md5(
+        b"GATTACA"
+    )
+    assert genome.meta["source"] == [
+        {"file": "x.fa.gz", "md5": md5((tmp_path / "x.fa.gz").read_bytes())}
+    ]
     assert (genome.meta["assembly"], genome.meta["min_gap"]) == ("hg38", MIN_GAP)
 
 
@@ -280,14 +331,18 @@ GOOD = {
     "IUPAC codes of both cases": b">chr1\nRYSWKMBDHVNryswkmbdhvnACGT\n",
     "CRLF": b">chr1\r\nACGT\r\nacgt\r\n>chr2\r\nA\r\n",
     "gzip filled up with zeros": gzip.compress(b">chr1\nACGT\n") + bytes(512),
-    "gzip cut within a line": gzip.compress(b">ch") + gzip.compress(b"r1\nAC") + gzip.compress(b"GT\n>chr2\nA"),
+    "gzip cut within a line": gzip.compress(b">ch")
+    + gzip.compress(b"r1\nAC")
+    + gzip.compress(b"GT\n>chr2\nA"),
 }
 
 
-@pytest.fixture(params=("zlib", "isal.isal_zlib"))
+@pytest.fixture(params=(("gzip", "zlib"), ("isal.igzip", "isal.isal_zlib")), ids=("python", "isal"))
 def inflate(request, monkeypatch):
-    """Python's own inflate, and the faster one that is taken where it is installed."""
-    monkeypatch.setattr(prepare_hg38, "zlib", pytest.importorskip(request.param))
+    """Python's own gzip, and the faster one that is taken where it is installed."""
+    gzip_module, zlib_module = request.param
+    monkeypatch.setattr(fasta, "gzip", pytest.importorskip(gzip_module))
+    monkeypatch.setattr(fasta, "InflateError", pytest.importorskip(zlib_module).error)
 
 
 @pytest.mark.parametrize("content", GOOD.values(), ids=GOOD)
@@ -338,39 +393,64 @@ def test_fasta_that_is_no_file(tmp_path):
 
 
 def fasta_of(path, *names):
-    return write(path / "x.fa", "".join(f">{name}\nACGT{'N' * i}\n" for i, name in enumerate(names)))
+    return write(
+        path / "x.fa", "".join(f">{name}\nACGT{'N' * i}\n" for i, name in enumerate(names))
+    )
 
 
 def splits_of(folder):
     genome = Genome(folder)
-    return [[row["name"] for row in genome.meta["splits"][split]["chroms"]] for split in ("train", "val", "test")]
+    return [
+        [row["name"] for row in genome.meta["splits"][split]["chroms"]]
+        for split in ("train", "val", "test")
+    ]
 
 
-@pytest.mark.parametrize("names, settings, expected", (
-    ("1 2 6 MT", {}, [["1", "2", "6", "MT"], [], []]),
-    ("chr1 chr6 chr5 chrX chrM chrUn_1 chr1_alt chrEBV", {}, [["chr1", "chrX"], ["chr6"], ["chr5"]]),
-    ("chrI chr2L scaffold_1", {}, [["chrI", "chr2L", "scaffold_1"], [], []]),
-    ("chr1 chr2 chrM", {"chroms": "chr1, chrM"}, [["chr1", "chrM"], [], []]),
-    ("chr1 chr6 chr10", {"val_chroms": "chr10"}, [["chr1", "chr6"], ["chr10"], []]),  # named before the default's test
-    ("chr1 chr6 chr5", {"val_chroms": "", "test_chroms": "chr1"}, [["chr6", "chr5"], [], ["chr1"]]),
-    ("chr1 chrM", {"test_chroms": "chrM"}, [["chr1"], [], ["chrM"]]),  # asked for by name
-))
+@pytest.mark.parametrize(
+    "names, settings, expected",
+    (
+        ("1 2 6 MT", {}, [["1", "2", "6", "MT"], [], []]),
+        (
+            "chr1 chr6 chr5 chrX chrM chrUn_1 chr1_alt chrEBV",
+            {},
+            [["chr1", "chrX"], ["chr6"], ["chr5"]],
+        ),
+        ("chrI chr2L scaffold_1", {}, [["chrI", "chr2L", "scaffold_1"], [], []]),
+        ("chr1 chr2 chrM", {"chroms": "chr1, chrM"}, [["chr1", "chrM"], [], []]),
+        (
+            "chr1 chr6 chr10",
+            {"val_chroms": "chr10"},
+            [["chr1", "chr6"], ["chr10"], []],
+        ),  # named before the default's test
+        (
+            "chr1 chr6 chr5",
+            {"val_chroms": "", "test_chroms": "chr1"},
+            [["chr6", "chr5"], [], ["chr1"]],
+        ),
+        ("chr1 chrM", {"test_chroms": "chrM"}, [["chr1"], [], ["chrM"]]),  # asked for by name
+    ),
+)
 def test_splits(tmp_path, names, settings, expected):
     prepare(fasta=fasta_of(tmp_path, *names.split()), out=tmp_path / "out", **settings)
     assert splits_of(tmp_path / "out") == expected
 
 
-@pytest.mark.parametrize("settings, words", (
-    ({"val_chroms": "chr9"}, ["chr9: not among"]),
-    ({"test_chroms": "chr21,chr9"}, ["chr9: not among"]),
-    ({"chroms": "chr21,chr7"}, ["chr7: not among"]),
-    ({"chroms": "chr1", "val_chroms": "chr21"}, ["chr21: not among"]),
-    ({"val_chroms": "chr1,chr21", "test_chroms": "chr21"}, ["chr21 is in both"]),
-    ({"chroms": "chr21,chr22"}, ["nothing to train on", "--val_chroms=chr22 --test_chroms="]),
-    ({"chroms": "chr21"}, ["nothing to train on", "--val_chroms= --test_chroms="]),
-))
+@pytest.mark.parametrize(
+    "settings, words",
+    (
+        ({"val_chroms": "chr9"}, ["chr9: not among"]),
+        ({"test_chroms": "chr21,chr9"}, ["chr9: not among"]),
+        ({"chroms": "chr21,chr7"}, ["chr7: not among"]),
+        ({"chroms": "chr1", "val_chroms": "chr21"}, ["chr21: not among"]),
+        ({"val_chroms": "chr1,chr21", "test_chroms": "chr21"}, ["chr21 is in both"]),
+        ({"chroms": "chr21,chr22"}, ["nothing to train on", "--val_chroms=chr22 --test_chroms="]),
+        ({"chroms": "chr21"}, ["nothing to train on", "--val_chroms= --test_chroms="]),
+    ),
+)
 def test_splits_that_cannot_be(tmp_path, settings, words):
-    refused(*words, fasta=fasta_of(tmp_path, "chr1", "chr21", "chr22"), out=tmp_path / "out", **settings)
+    refused(
+        *words, fasta=fasta_of(tmp_path, "chr1", "chr21", "chr22"), out=tmp_path / "out", **settings
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -403,7 +483,9 @@ def test_the_same_again_and_another_genome(tmp_path):
     refused("already holds", fasta=mine, out=out, chroms="chr1,chr6")
     refused("already holds", out=out, url="http://127.0.0.1:9")  # hg38 itself: before any network
     assert snapshot(out) == before
-    prepare(fasta=write(tmp_path / "c.fa.gz", gzip.compress(mine.read_bytes())), out=out)  # the same, packed in another way
+    prepare(
+        fasta=write(tmp_path / "c.fa.gz", gzip.compress(mine.read_bytes())), out=out
+    )  # the same, packed in another way
     (out / "val.bin").write_bytes(b"")  # no longer whole: made again
     prepare(fasta=mine, out=out)
     assert snapshot(out) == before
@@ -426,7 +508,12 @@ def test_full_disk(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepare_hg38, "open", lambda path, mode: (Full if mode == "ab" else open)(path, mode), raising=False)
+        patch.setattr(
+            prepare_hg38,
+            "open",
+            lambda path, mode: (Full if mode == "ab" else open)(path, mode),
+            raising=False,
+        )
         refused("No space left on device", "--out", fasta=fasta, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with monkeypatch.context() as patch:
@@ -438,7 +525,11 @@ def test_full_disk(tmp_path, monkeypatch):
 @pytest.mark.parametrize("when", ("encode_record", "md5_of", "Genome"))
 def test_nothing_half_written_is_left_by_ctrl_c(tmp_path, monkeypatch, server, when):
     ucsc(server, "toy", {"chr1": "ACGT" * 30, "chr6": "ACGT"})
-    monkeypatch.setattr(fetching if when == "md5_of" else prepare_hg38, when, mock.Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr(
+        fetching if when == "md5_of" else prepare_hg38,
+        when,
+        mock.Mock(side_effect=KeyboardInterrupt),
+    )
     with pytest.raises(KeyboardInterrupt):
         prepare(out=tmp_path / "out", assembly="toy", url=server.url)
     assert not list(tmp_path.rglob("*.bin")) and not list(tmp_path.rglob("meta.json"))
@@ -453,7 +544,9 @@ def ucsc(server, assembly, letters):
     for folder, files in (("bigZips", {assembly: letters}), ("chromosomes", each)):
         listing = ""
         for stem, records in files.items():
-            packed = gzip.compress("".join(f">{name}\n{text}\n" for name, text in records.items()).encode(), mtime=0)
+            packed = gzip.compress(
+                "".join(f">{name}\n{text}\n" for name, text in records.items()).encode(), mtime=0
+            )
             server.files[f"/{assembly}/{folder}/{stem}.fa.gz"] = packed
             listing += f"{md5(packed)}  {stem}.fa.gz\n"
         server.files[f"/{assembly}/{folder}/md5sum.txt"] = listing.encode()
@@ -474,22 +567,38 @@ def test_whole_assembly(tmp_path, server, capsys):
     said = capsys.readouterr().out
     assert "GB of disk" in said and "prepared in" in said
     table = [line.split() for line in said.splitlines()]
-    assert "train 1 4,000 0 0.0% 50.0% 0".split() in table and "val 1 400 0 100.0% 50.0% 0".split() in table
+    assert (
+        "train 1 4,000 0 0.0% 50.0% 0".split() in table
+        and "val 1 400 0 100.0% 50.0% 0".split() in table
+    )
 
 
 def test_chosen_chromosomes_only(tmp_path, server):
     ucsc(server, "hg38", LETTERS)
     prepare(out=tmp_path, chroms="chr1,chr22", url=server.url, keep_fasta=False)
     assert splits_of(tmp_path) == [["chr1"], [], ["chr22"]]
-    assert [path.rpartition("/")[2] for path, _ in server.requests] == ["md5sum.txt", "chr1.fa.gz", "chr22.fa.gz"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["meta.json", "test.bin", "train.bin", "val.bin"]
+    assert [path.rpartition("/")[2] for path, _ in server.requests] == [
+        "md5sum.txt",
+        "chr1.fa.gz",
+        "chr22.fa.gz",
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "meta.json",
+        "test.bin",
+        "train.bin",
+        "val.bin",
+    ]
     refused("no md5 for chr9.fa.gz", out=tmp_path / "b", chroms="chr1,chr9", url=server.url)
     assert not (tmp_path / "b").exists()
 
 
 def test_hg38_has_the_md5_that_we_know(tmp_path, server, monkeypatch):
     packed = ucsc(server, "hg38", LETTERS)
-    refused(f"{md5(packed)} for hg38.fa.gz, not 1c9dcaddfa41027f17cd8f7a82c7293b", out=tmp_path / "out", url=server.url)
+    refused(
+        f"{md5(packed)} for hg38.fa.gz, not 1c9dcaddfa41027f17cd8f7a82c7293b",
+        out=tmp_path / "out",
+        url=server.url,
+    )
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(prepare_hg38, "PINNED", {"hg38.fa.gz": md5(packed)})
     monkeypatch.setattr(prepare_hg38, "HG38", ["chr1", "chr6", "chr22"])
@@ -500,12 +609,16 @@ def test_hg38_has_the_md5_that_we_know(tmp_path, server, monkeypatch):
     server.requests.clear()
     prepare(out=tmp_path / "out", url=server.url)  # the file is there and right: no network
     assert server.requests == [] and splits_of(tmp_path / "out") == [["chr1"], ["chr6"], ["chr22"]]
-    refused("chr99: not among", out=tmp_path / "b", url=server.url, val_chroms="chr99")  # before it is fetched
+    refused(
+        "chr99: not among", out=tmp_path / "b", url=server.url, val_chroms="chr99"
+    )  # before it is fetched
     assert server.requests == []
 
 
 def test_unknown_assembly_and_no_network(tmp_path, server):
-    refused("404 Not Found: check --assembly", out=tmp_path / "out", assembly="hg99", url=server.url)
+    refused(
+        "404 Not Found: check --assembly", out=tmp_path / "out", assembly="hg99", url=server.url
+    )
     server.server_close()
     refused("check the network", out=tmp_path / "out", url=server.url)
     assert not (tmp_path / "out").exists()
@@ -516,18 +629,42 @@ def test_unknown_assembly_and_no_network(tmp_path, server):
 
 def test_command_line(tmp_path, script):
     fasta = fasta_of(tmp_path, "chr1", "chr21", "chr22")
-    one_line_error(script("prepare_hg38.py", "--fasta", fasta, "--out", tmp_path / "out", "--val_chroms", "chr3"), "chr3")
-    done = script("prepare_hg38.py", f"--fasta={fasta}", "--out", tmp_path / "out", "--test-chroms=")
-    assert done.returncode == 0 and done.stderr == "" and splits_of(tmp_path / "out") == [["chr1", "chr22"], ["chr21"], []]
+    one_line_error(
+        script(
+            "prepare_hg38.py", "--fasta", fasta, "--out", tmp_path / "out", "--val_chroms", "chr3"
+        ),
+        "chr3",
+    )
+    done = script(
+        "prepare_hg38.py", f"--fasta={fasta}", "--out", tmp_path / "out", "--test-chroms="
+    )
+    assert (
+        done.returncode == 0
+        and done.stderr == ""
+        and splits_of(tmp_path / "out") == [["chr1", "chr22"], ["chr21"], []]
+    )
 
 
 def test_memory_stays_small(tmp_path):
     """80 MB of N's that come from a gzip's few KB: what is unpacked must come in blocks."""
-    fasta = write(tmp_path / "x.fa.gz", gzip.compress(b">chr1\nACGT\n" + (b"N" * 80 + b"\n") * 1_000_000))
-    words = [sys.executable, "prepare_hg38.py", "--fasta", str(fasta), "--out", str(tmp_path / "out")]
-    code = ("import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
-            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)")
-    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    fasta = write(
+        tmp_path / "x.fa.gz", gzip.compress(b">chr1\nACGT\n" + (b"N" * 80 + b"\n") * 1_000_000)
+    )
+    words = [
+        sys.executable,
+        "prepare_hg38.py",
+        "--fasta",
+        str(fasta),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    code = (
+        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     unit = 1024 if sys.platform == "linux" else 1
     assert int(done.stdout) * unit < 120e6
     assert Genome(tmp_path / "out").chroms["chr1"]["gaps"] == [[4, 80_000_004]]

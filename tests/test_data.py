@@ -1,12 +1,13 @@
 """The byte format and the sampler."""
+
 import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-import data
-from data import N, REPEAT, Genome, Windows, decode, encode, eval_windows, reverse_complement, share
+from data import REPEAT, Genome, N, Windows, decode, encode, eval_windows, reverse_complement, share
 from tests.conftest import write_genome
 
 
@@ -26,7 +27,8 @@ def test_reverse_complement(letters):
     other = reverse_complement(bases)
     assert decode(other) == letters[::-1].translate(str.maketrans("ACGTacgt", "TGCAtgca"))
     assert np.array_equal(reverse_complement(other), bases)
-    assert np.array_equal((other & REPEAT)[::-1], bases & REPEAT)  # the repeat bit goes where its base goes
+    # the repeat bit goes where its base goes
+    assert np.array_equal((other & REPEAT)[::-1], bases & REPEAT)
 
 
 def test_genome_coordinates(genome_folder):
@@ -37,7 +39,9 @@ def test_genome_coordinates(genome_folder):
     assert decode(genome.fetch("chr2", -3, 2)) == "NNN" + decode(whole[:2])
     assert decode(genome.fetch("chr2", 4998, 5003)) == decode(whole[-2:]) + "NNN"
     assert genome.chroms["chr2"]["offset"] == genome.chroms["chr1"]["length"]
-    assert genome.stretches("train").tolist() == [[60, 9060], [9160, 14161], [14161, 19161]]  # the single n stays inside
+    # chr1 in two, the single n stays inside; then chr2
+    expected = [[60, 9060], [9160, 14161], [14161, 19161]]
+    assert genome.stretches("train").tolist() == expected
 
 
 def test_genome_damage_is_one_line(genome_folder, tmp_path):
@@ -46,7 +50,8 @@ def test_genome_damage_is_one_line(genome_folder, tmp_path):
     (tmp_path / "train.bin").write_bytes(b"\0" * 5)
     with pytest.raises(SystemExit, match="error: .*train.bin holds 5 bases"):
         Genome(tmp_path)
-    for text, message in (("{", "damaged"), ("{}", "damaged"), (json.dumps({"format": 99}), "format 99")):
+    other_format = json.dumps({"format": 99})
+    for text, message in (("{", "damaged"), ("{}", "damaged"), (other_format, "format 99")):
         (tmp_path / "meta.json").write_text(text)
         with pytest.raises(SystemExit, match=message):
             Genome(tmp_path)
@@ -62,11 +67,17 @@ def sampler(lengths, block, per_step, seed=0, rc=0.5):
         stretches.append((place, place + n))
         parts += [rng.integers(0, 4, n), np.full(7, N)]
         place += n + 7
-    return Windows(np.concatenate(parts).astype(np.uint8), np.array(stretches), block, per_step, seed, rc)
+    bases = np.concatenate(parts).astype(np.uint8)
+    return Windows(bases, np.array(stretches), block, per_step, seed, rc)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 90), min_size=1, max_size=6), st.integers(1, 40), st.integers(1, 9), st.integers(0, 2 ** 31))
+@given(
+    st.lists(st.integers(1, 90), min_size=1, max_size=6),
+    st.integers(1, 40),
+    st.integers(1, 9),
+    st.integers(0, 2**31),
+)
 def test_every_base_once_an_epoch_and_never_across_a_gap(lengths, block, per_step, seed):
     windows = sampler(lengths, block, per_step, seed)
     seen = np.zeros(len(windows.bases), int)
@@ -79,7 +90,7 @@ def test_every_base_once_an_epoch_and_never_across_a_gap(lengths, block, per_ste
             if taken == windows.per_epoch:
                 assert (seen == inside(windows)).all()
             if taken < 2 * windows.per_epoch:
-                seen[max(a, lo):min(a + block, hi)] += 1
+                seen[max(a, lo) : min(a + block, hi)] += 1
             taken += 1
             row = reverse_complement(row) if flip else row
             expected = [windows.bases[p] if lo <= p < hi else N for p in range(a, a + block)]
@@ -97,7 +108,9 @@ def inside(windows):
 def test_batches_are_a_pure_function_of_seed_and_step():
     a, b = sampler([500, 300], 32, 5), sampler([500, 300], 32, 5)
     later = b.batch(7)
-    assert np.array_equal(a.batch(7), later) and np.array_equal(a.batch(0), b.batch(0)) and np.array_equal(a.batch(7), later)
+    assert np.array_equal(a.batch(7), later)
+    assert np.array_equal(a.batch(0), b.batch(0))
+    assert np.array_equal(a.batch(7), later)
     assert not np.array_equal(a.batch(1), a.batch(2))
     assert not np.array_equal(sampler([500, 300], 32, 5, seed=1).batch(0), a.batch(0))
 
@@ -106,7 +119,9 @@ def test_batches_are_a_pure_function_of_seed_and_step():
 def test_processes_share_a_step_without_overlap(world):
     batch = sampler([500, 300], 32, 11).batch(3)
     shares = [share(batch, rank, world) for rank in range(world)]
-    assert np.array_equal(np.concatenate(shares), batch) and max(map(len, shares)) - min(map(len, shares)) <= 1
+    sizes = [len(rows) for rows in shares]
+    assert np.array_equal(np.concatenate(shares), batch)
+    assert max(sizes) - min(sizes) <= 1
 
 
 def test_phase_differs_between_epochs_and_half_is_flipped():
@@ -114,7 +129,8 @@ def test_phase_differs_between_epochs_and_half_is_flipped():
     first, second = windows.at(0), windows.at(1)
     assert len(set(first[0] % 100)) <= 2 and first[0][0] % 100 != second[0][-1] % 100
     assert 0.45 < first[3].mean() < 0.55
-    assert not sampler([1000], 100, 10, rc=0.0).at(0)[3].any() and sampler([1000], 100, 10, rc=1.0).at(0)[3].all()
+    assert not sampler([1000], 100, 10, rc=0.0).at(0)[3].any()
+    assert sampler([1000], 100, 10, rc=1.0).at(0)[3].all()
 
 
 @pytest.mark.parametrize("block", (100, 1000, 1024, 5000))
@@ -127,8 +143,9 @@ def test_validation_bases_do_not_depend_on_block_size(block):
     scored = rows[rows != N]
     reference = eval_windows(bases, stretches, 1, 60_000).ravel()
     assert np.array_equal(scored, reference) and 40_000 < len(scored) <= 80_000
-    everything = eval_windows(bases, stretches, block, 10 ** 9)
-    assert np.array_equal(everything[everything != N], np.concatenate((bases[:90_000], bases[95_000:])))
+    everything = eval_windows(bases, stretches, block, 10**9)
+    expected = np.concatenate((bases[:90_000], bases[95_000:]))
+    assert np.array_equal(everything[everything != N], expected)
 
 
 def test_an_empty_split_opens(tmp_path):
@@ -137,7 +154,12 @@ def test_an_empty_split_opens(tmp_path):
 
 
 def test_fingerprint_knows_what_is_held_and_how_it_is_split(tmp_path):
-    one = Genome(write_genome(tmp_path / "a", {"train": {"chr1": "ACGT" * 10, "chr2": "GATTACA"}})).fingerprint
-    other_split = Genome(write_genome(tmp_path / "b", {"train": {"chr1": "ACGT" * 10}, "val": {"chr2": "GATTACA"}})).fingerprint
-    other_bases = Genome(write_genome(tmp_path / "c", {"train": {"chr1": "ACGT" * 10, "chr2": "GATTACC"}})).fingerprint
-    assert len({one, other_split, other_bases}) == 3
+    chr1 = {"chr1": "ACGT" * 10}
+    chr2 = {"chr2": "GATTACA"}
+    one = {"train": {**chr1, **chr2}}
+    other_split = {"train": chr1, "val": chr2}
+    other_bases = {"train": {**chr1, "chr2": "GATTACC"}}
+    fingerprints = set()
+    for i, splits in enumerate((one, other_split, other_bases)):
+        fingerprints.add(Genome(write_genome(tmp_path / f"{i}", splits)).fingerprint)
+    assert len(fingerprints) == 3

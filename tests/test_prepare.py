@@ -1,9 +1,12 @@
-"""prepare_hg38.py: the download against a server that misbehaves, the encoding against a naive one, and every bad input."""
+"""prepare_hg38.py: the download against a server that misbehaves, the encoding against a naive one,
+and every bad input.
+"""
 
 import errno
 import gzip
 import hashlib
 import http.server
+import re
 import shutil
 import subprocess
 import sys
@@ -15,15 +18,17 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import prepare_hg38
 from data import MIN_GAP, Genome, decode, fasta
 from data import download as fetching
 from data.download import download
-from tests.conftest import one_line_error
+from tests.conftest import gaps_of, one_line_error
 
 ROOT = Path(__file__).parent.parent
+PREPARED = ["meta.json", "test.bin", "train.bin", "val.bin"]  # all that a prepared folder holds
 
 
 def md5(content):
@@ -45,9 +50,12 @@ def refused(*words, **settings):
     with pytest.raises(SystemExit) as error:
         prepare(**settings)
     line = str(error.value)
-    assert (
-        line.startswith("error: ") and "\n" not in line and all(word in line for word in words)
-    ), line
+    assert line.startswith("error: ") and "\n" not in line, line
+    assert all(word in line for word in words), line
+
+
+def names_of_files(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def write(path, text):
@@ -59,7 +67,9 @@ def write(path, text):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves server.files; server.faults[path] is what goes wrong, request by request, before all goes well."""
+    """Serves server.files. server.faults[path] is what goes wrong, request by request, before all
+    goes well: an HTTP status, "drop", "wrong byte" or "ignore range".
+    """
 
     def log_message(self, *args):
         pass
@@ -68,12 +78,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.do_GET(head=True)
 
     def do_GET(self, head=False):
-        server, start = self.server, 0
+        server = self.server
+        start = 0
+        fault = None
         if not head:
             server.requests.append((self.path, self.headers.get("Range")))
-        fault = (
-            server.faults[self.path].pop(0) if not head and server.faults.get(self.path) else None
-        )
+            if server.faults.get(self.path):
+                fault = server.faults[self.path].pop(0)
         if self.path not in server.files or isinstance(fault, int):
             return self.send_error(fault or 404)
         content = server.files[self.path]
@@ -90,7 +101,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if fault == "wrong byte":
             part = part[:-1] + bytes([part[-1] ^ 1])
-        part = part[: len(part) // 2] if fault == "drop" else part
+        if fault == "drop":
+            part = part[: len(part) // 2]
         if not head:
             server.sent += len(part)
             self.wfile.write(part)
@@ -99,7 +111,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.files, server.faults, server.requests, server.sent = {}, {}, [], 0
+    server.files = {}
+    server.faults = {}
+    server.requests = []  # (path, Range) of each
+    server.sent = 0  # bytes
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
@@ -111,16 +126,19 @@ def server():
 
 
 CONTENT = np.random.default_rng(0).bytes(100_000)
+CONTENT_MD5 = md5(CONTENT)
 
 
 @pytest.fixture
 def fetch(server, tmp_path):
-    """fetch(*faults): download CONTENT from a server with these faults; returns the path, which has to hold it all."""
+    """fetch(*faults): download CONTENT from a server with these faults; all of it has to come."""
 
-    def fetch(*faults, md5=md5(CONTENT), **kwargs):
-        server.files["/x"], server.faults["/x"] = CONTENT, list(faults)
-        download(f"{server.url}/x", tmp_path / "x", md5, delay=0, **kwargs)
-        assert (tmp_path / "x").read_bytes() == CONTENT and not (tmp_path / "x.part").exists()
+    def fetch(*faults):
+        server.files["/x"] = CONTENT
+        server.faults["/x"] = list(faults)
+        download(f"{server.url}/x", tmp_path / "x", CONTENT_MD5, delay=0)
+        assert (tmp_path / "x").read_bytes() == CONTENT
+        assert not (tmp_path / "x.part").exists()
 
     return fetch
 
@@ -134,12 +152,9 @@ def test_download(fetch, server):
 def test_download_resumes_after_drops(fetch, server):
     fetch("drop", "drop", "drop")
     assert len(server.requests) == 4 and server.sent < 1.01 * len(CONTENT)
-    assert [r and int(r[6:-1]) for _, r in server.requests] == [
-        None,
-        49_999,
-        74_998,
-        87_498,
-    ]  # each from one byte back
+    ranges = [text for _, text in server.requests]
+    # each from one byte back
+    assert ranges == [None, "bytes=49999-", "bytes=74998-", "bytes=87498-"]
 
 
 def test_download_where_range_is_ignored(fetch, server):
@@ -183,7 +198,8 @@ def test_download_backs_off(fetch, server, monkeypatch, tmp_path):
     fetch(503, 500, "drop", 429)
     assert len(server.requests) == 5
     (tmp_path / "x").unlink()
-    server.faults["/x"], pauses[:] = [503] * 9, []
+    server.faults["/x"] = [503] * 9
+    pauses.clear()
     with pytest.raises(SystemExit, match="503 .*type the same again"):
         download(f"{server.url}/x", tmp_path / "x", delay=1)
     assert pauses == [1, 2, 4, 8] and not (tmp_path / "x").exists()
@@ -208,7 +224,8 @@ def test_download_does_not_replace_another_file(fetch, server, tmp_path):
 
 def naive(text):
     """{name: (letters, md5, gaps)} of a FASTA, line by line and base by base."""
-    held, name = {}, None
+    held = {}
+    name = None
     for line in text.replace("\r", "").split("\n"):
         if line.startswith(">"):
             name = line[1:].split()[0]
@@ -217,27 +234,20 @@ def naive(text):
             held[name] += line.strip()
     out = {}
     for name, letters in held.items():
-        upper, gaps, start = letters.upper(), [], None
-        for i, c in enumerate(upper + "A"):
-            if c not in "ACGT" and start is None:
-                start = i
-            elif c in "ACGT" and start is not None:
-                gaps, start = gaps + [[start, i]] * (i - start >= MIN_GAP), None
-        plain = "".join(c if c in "ACGTacgt" else "N" if c.isupper() else "n" for c in letters)
-        out[name] = plain, md5(upper.encode()), gaps
+        plain = re.sub("[^ACGTa-z]", "N", letters)
+        plain = re.sub("[^acgtA-Z]", "n", plain)
+        out[name] = plain, md5(letters.upper().encode()), gaps_of(letters)
     return out
 
 
 def agrees(folder, text):
-    """A prepared folder must hold what the FASTA's text says: letters, coordinates, checksums, gaps and counts."""
-    genome, expected = Genome(folder), naive(text)
+    """A prepared folder must hold what the FASTA's text says: letters, coordinates, checksums, gaps
+    and counts.
+    """
+    genome = Genome(folder)
+    expected = naive(text)
     assert set(genome.chroms) == set(expected)
-    assert sorted(p.name for p in folder.iterdir()) == [
-        "meta.json",
-        "test.bin",
-        "train.bin",
-        "val.bin",
-    ]
+    assert names_of_files(folder) == PREPARED
     for name, (letters, checksum, gaps) in expected.items():
         row = genome.chroms[name]
         assert decode(genome.fetch(name, 0, row["length"])) == letters
@@ -256,9 +266,8 @@ def agrees(folder, text):
 
 def bgzip(content, size=700):
     """Members of `size` bytes each, and an empty one at the end."""
-    return b"".join(
-        gzip.compress(content[i : i + size]) for i in range(0, len(content), size)
-    ) + gzip.compress(b"")
+    parts = [content[i : i + size] for i in range(0, len(content), size)] + [b""]
+    return b"".join(gzip.compress(part) for part in parts)
 
 
 pieces = st.one_of(
@@ -282,9 +291,8 @@ def test_any_fasta_gives_what_a_naive_encoder_gives(
 ):
     lines = []
     for name, letters in zip(("chr1", "chr6", "chr5", "chr2"), sequences):
-        lines += [f">{name} described > as such"] + [
-            letters[i : i + width] for i in range(0, len(letters), width)
-        ]
+        lines.append(f">{name} described > as such")
+        lines += [letters[i : i + width] for i in range(0, len(letters), width)]
     text = newline.join(lines) + newline * last_newline
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(fasta, "BLOCK", block):
         prepare(fasta=write(Path(folder) / "x", pack(text.encode())), out=Path(folder) / "out")
@@ -299,41 +307,34 @@ def test_headers_and_gaps_on_every_side_of_a_block(tmp_path, monkeypatch):
     for shift in range(16):
         shifted = "\n" * shift + text
         prepare(fasta=write(tmp_path / "x.fa", shifted), out=tmp_path / f"{shift}")
-        assert agrees(tmp_path / f"{shift}", shifted).chroms["chr1"]["gaps"] == [
-            [50, 100],
-            [102, 153],
-        ]
+        genome = agrees(tmp_path / f"{shift}", shifted)
+        assert genome.chroms["chr1"]["gaps"] == [[50, 100], [102, 153]]
 
 
 def test_known_bases_at_known_loci(tmp_path):
     rng = np.random.default_rng(1)
     long = "".join(rng.choice(list("ACGT"), 2_000_000))  # several blocks
     text = ">chr1 x\n" + "N" * 70 + "\nACGTacgtRYn\n" + long + "\n>chr21\nGATTACA\n>chr22\nc\n"
-    prepare(
-        fasta=write(tmp_path / "x.fa.gz", gzip.compress(text.encode(), 1)), out=tmp_path / "out"
-    )
+    packed = gzip.compress(text.encode(), 1)
+    prepare(fasta=write(tmp_path / "x.fa.gz", packed), out=tmp_path / "out")
     genome = Genome(tmp_path / "out")
     assert decode(genome.fetch("chr1", 68, 82)) == "NNACGTacgtNNn" + long[0]
     assert decode(genome.fetch("chr1", 1_500_081, 1_500_101)) == long[1_500_000:1_500_020]
     assert decode(genome.fetch("chr21", 4, 9)) == "ACANN" and decode(genome.bases("test")) == "c"
-    assert genome.chroms["chr1"]["gaps"] == [[0, 70]] and genome.chroms["chr21"]["md5"] == md5(
-        b"GATTACA"
-    )
-    assert genome.meta["source"] == [
-        {"file": "x.fa.gz", "md5": md5((tmp_path / "x.fa.gz").read_bytes())}
-    ]
+    assert genome.chroms["chr1"]["gaps"] == [[0, 70]]
+    assert genome.chroms["chr21"]["md5"] == md5(b"GATTACA")
+    assert genome.meta["source"] == [{"file": "x.fa.gz", "md5": md5(packed)}]
     assert (genome.meta["assembly"], genome.meta["min_gap"]) == ("hg38", MIN_GAP)
 
 
+PACKED_PARTS = [gzip.compress(part) for part in (b">ch", b"r1\nAC", b"GT\n>chr2\nA")]
 GOOD = {
     "blank lines and spaces": b"\n \n>chr1\n\nAC GT\n \nNN\n\n",
     "no last newline": b">chr1\nACGT\n>chr2\nA",
     "IUPAC codes of both cases": b">chr1\nRYSWKMBDHVNryswkmbdhvnACGT\n",
     "CRLF": b">chr1\r\nACGT\r\nacgt\r\n>chr2\r\nA\r\n",
     "gzip filled up with zeros": gzip.compress(b">chr1\nACGT\n") + bytes(512),
-    "gzip cut within a line": gzip.compress(b">ch")
-    + gzip.compress(b"r1\nAC")
-    + gzip.compress(b"GT\n>chr2\nA"),
+    "gzip cut within a line": b"".join(PACKED_PARTS),
 }
 
 
@@ -393,17 +394,15 @@ def test_fasta_that_is_no_file(tmp_path):
 
 
 def fasta_of(path, *names):
-    return write(
-        path / "x.fa", "".join(f">{name}\nACGT{'N' * i}\n" for i, name in enumerate(names))
-    )
+    """A FASTA of records with these names, each of its own length."""
+    records = [f">{name}\nACGT{'N' * i}\n" for i, name in enumerate(names)]
+    return write(path / "x.fa", "".join(records))
 
 
 def splits_of(folder):
-    genome = Genome(folder)
-    return [
-        [row["name"] for row in genome.meta["splits"][split]["chroms"]]
-        for split in ("train", "val", "test")
-    ]
+    """The chromosomes of a prepared genome: [train, val, test], a list of names each."""
+    splits = Genome(folder).meta["splits"]
+    return [[row["name"] for row in splits[key]["chroms"]] for key in ("train", "val", "test")]
 
 
 @pytest.mark.parametrize(
@@ -417,17 +416,15 @@ def splits_of(folder):
         ),
         ("chrI chr2L scaffold_1", {}, [["chrI", "chr2L", "scaffold_1"], [], []]),
         ("chr1 chr2 chrM", {"chroms": "chr1, chrM"}, [["chr1", "chrM"], [], []]),
-        (
-            "chr1 chr6 chr10",
-            {"val_chroms": "chr10"},
-            [["chr1", "chr6"], ["chr10"], []],
-        ),  # named before the default's test
+        # named goes before the default's test
+        ("chr1 chr6 chr10", {"val_chroms": "chr10"}, [["chr1", "chr6"], ["chr10"], []]),
         (
             "chr1 chr6 chr5",
             {"val_chroms": "", "test_chroms": "chr1"},
             [["chr6", "chr5"], [], ["chr1"]],
         ),
-        ("chr1 chrM", {"test_chroms": "chrM"}, [["chr1"], [], ["chrM"]]),  # asked for by name
+        # asked for by name
+        ("chr1 chrM", {"test_chroms": "chrM"}, [["chr1"], [], ["chrM"]]),
     ),
 )
 def test_splits(tmp_path, names, settings, expected):
@@ -448,9 +445,8 @@ def test_splits(tmp_path, names, settings, expected):
     ),
 )
 def test_splits_that_cannot_be(tmp_path, settings, words):
-    refused(
-        *words, fasta=fasta_of(tmp_path, "chr1", "chr21", "chr22"), out=tmp_path / "out", **settings
-    )
+    given = fasta_of(tmp_path, "chr1", "chr21", "chr22")
+    refused(*words, fasta=given, out=tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
 
 
@@ -483,9 +479,8 @@ def test_the_same_again_and_another_genome(tmp_path):
     refused("already holds", fasta=mine, out=out, chroms="chr1,chr6")
     refused("already holds", out=out, url="http://127.0.0.1:9")  # hg38 itself: before any network
     assert snapshot(out) == before
-    prepare(
-        fasta=write(tmp_path / "c.fa.gz", gzip.compress(mine.read_bytes())), out=out
-    )  # the same, packed in another way
+    packed = write(tmp_path / "c.fa.gz", gzip.compress(mine.read_bytes()))
+    prepare(fasta=packed, out=out)  # the same, packed in another way
     (out / "val.bin").write_bytes(b"")  # no longer whole: made again
     prepare(fasta=mine, out=out)
     assert snapshot(out) == before
@@ -507,13 +502,11 @@ def test_full_disk(tmp_path, monkeypatch):
         def write(self, block):
             raise OSError(errno.ENOSPC, "No space left on device")
 
+    def open_on_full_disk(path, mode):
+        return Full(path, mode) if mode == "ab" else open(path, mode)
+
     with monkeypatch.context() as patch:
-        patch.setattr(
-            prepare_hg38,
-            "open",
-            lambda path, mode: (Full if mode == "ab" else open)(path, mode),
-            raising=False,
-        )
+        patch.setattr(prepare_hg38, "open", open_on_full_disk, raising=False)
         refused("No space left on device", "--out", fasta=fasta, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with monkeypatch.context() as patch:
@@ -525,11 +518,8 @@ def test_full_disk(tmp_path, monkeypatch):
 @pytest.mark.parametrize("when", ("encode_record", "md5_of", "Genome"))
 def test_nothing_half_written_is_left_by_ctrl_c(tmp_path, monkeypatch, server, when):
     ucsc(server, "toy", {"chr1": "ACGT" * 30, "chr6": "ACGT"})
-    monkeypatch.setattr(
-        fetching if when == "md5_of" else prepare_hg38,
-        when,
-        mock.Mock(side_effect=KeyboardInterrupt),
-    )
+    module = fetching if when == "md5_of" else prepare_hg38
+    monkeypatch.setattr(module, when, mock.Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         prepare(out=tmp_path / "out", assembly="toy", url=server.url)
     assert not list(tmp_path.rglob("*.bin")) and not list(tmp_path.rglob("meta.json"))
@@ -544,9 +534,8 @@ def ucsc(server, assembly, letters):
     for folder, files in (("bigZips", {assembly: letters}), ("chromosomes", each)):
         listing = ""
         for stem, records in files.items():
-            packed = gzip.compress(
-                "".join(f">{name}\n{text}\n" for name, text in records.items()).encode(), mtime=0
-            )
+            text = "".join(f">{name}\n{bases}\n" for name, bases in records.items())
+            packed = gzip.compress(text.encode(), mtime=0)
             server.files[f"/{assembly}/{folder}/{stem}.fa.gz"] = packed
             listing += f"{md5(packed)}  {stem}.fa.gz\n"
         server.files[f"/{assembly}/{folder}/md5sum.txt"] = listing.encode()
@@ -567,38 +556,25 @@ def test_whole_assembly(tmp_path, server, capsys):
     said = capsys.readouterr().out
     assert "GB of disk" in said and "prepared in" in said
     table = [line.split() for line in said.splitlines()]
-    assert (
-        "train 1 4,000 0 0.0% 50.0% 0".split() in table
-        and "val 1 400 0 100.0% 50.0% 0".split() in table
-    )
+    assert "train 1 4,000 0 0.0% 50.0% 0".split() in table
+    assert "val 1 400 0 100.0% 50.0% 0".split() in table
 
 
 def test_chosen_chromosomes_only(tmp_path, server):
     ucsc(server, "hg38", LETTERS)
     prepare(out=tmp_path, chroms="chr1,chr22", url=server.url, keep_fasta=False)
     assert splits_of(tmp_path) == [["chr1"], [], ["chr22"]]
-    assert [path.rpartition("/")[2] for path, _ in server.requests] == [
-        "md5sum.txt",
-        "chr1.fa.gz",
-        "chr22.fa.gz",
-    ]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "meta.json",
-        "test.bin",
-        "train.bin",
-        "val.bin",
-    ]
+    fetched = [path.rpartition("/")[2] for path, _ in server.requests]
+    assert fetched == ["md5sum.txt", "chr1.fa.gz", "chr22.fa.gz"]
+    assert names_of_files(tmp_path) == PREPARED
     refused("no md5 for chr9.fa.gz", out=tmp_path / "b", chroms="chr1,chr9", url=server.url)
     assert not (tmp_path / "b").exists()
 
 
 def test_hg38_has_the_md5_that_we_know(tmp_path, server, monkeypatch):
     packed = ucsc(server, "hg38", LETTERS)
-    refused(
-        f"{md5(packed)} for hg38.fa.gz, not 1c9dcaddfa41027f17cd8f7a82c7293b",
-        out=tmp_path / "out",
-        url=server.url,
-    )
+    words = f"{md5(packed)} for hg38.fa.gz, not 1c9dcaddfa41027f17cd8f7a82c7293b"
+    refused(words, out=tmp_path / "out", url=server.url)
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(prepare_hg38, "PINNED", {"hg38.fa.gz": md5(packed)})
     monkeypatch.setattr(prepare_hg38, "HG38", ["chr1", "chr6", "chr22"])
@@ -609,16 +585,14 @@ def test_hg38_has_the_md5_that_we_know(tmp_path, server, monkeypatch):
     server.requests.clear()
     prepare(out=tmp_path / "out", url=server.url)  # the file is there and right: no network
     assert server.requests == [] and splits_of(tmp_path / "out") == [["chr1"], ["chr6"], ["chr22"]]
-    refused(
-        "chr99: not among", out=tmp_path / "b", url=server.url, val_chroms="chr99"
-    )  # before it is fetched
+    # before it is fetched
+    refused("chr99: not among", out=tmp_path / "b", url=server.url, val_chroms="chr99")
     assert server.requests == []
 
 
 def test_unknown_assembly_and_no_network(tmp_path, server):
-    refused(
-        "404 Not Found: check --assembly", out=tmp_path / "out", assembly="hg99", url=server.url
-    )
+    missing = "404 Not Found: check --assembly"
+    refused(missing, out=tmp_path / "out", assembly="hg99", url=server.url)
     server.server_close()
     refused("check the network", out=tmp_path / "out", url=server.url)
     assert not (tmp_path / "out").exists()
@@ -628,43 +602,29 @@ def test_unknown_assembly_and_no_network(tmp_path, server):
 
 
 def test_command_line(tmp_path, script):
-    fasta = fasta_of(tmp_path, "chr1", "chr21", "chr22")
-    one_line_error(
-        script(
-            "prepare_hg38.py", "--fasta", fasta, "--out", tmp_path / "out", "--val_chroms", "chr3"
-        ),
-        "chr3",
-    )
-    done = script(
-        "prepare_hg38.py", f"--fasta={fasta}", "--out", tmp_path / "out", "--test-chroms="
-    )
-    assert (
-        done.returncode == 0
-        and done.stderr == ""
-        and splits_of(tmp_path / "out") == [["chr1", "chr22"], ["chr21"], []]
-    )
+    given = fasta_of(tmp_path, "chr1", "chr21", "chr22")
+    out = tmp_path / "out"
+    failed = script("prepare_hg38.py", "--fasta", given, "--out", out, "--val_chroms", "chr3")
+    one_line_error(failed, "chr3")
+    done = script("prepare_hg38.py", f"--fasta={given}", "--out", out, "--test-chroms=")
+    assert done.returncode == 0 and done.stderr == ""
+    assert splits_of(out) == [["chr1", "chr22"], ["chr21"], []]
 
 
 def test_memory_stays_small(tmp_path):
     """80 MB of N's that come from a gzip's few KB: what is unpacked must come in blocks."""
-    fasta = write(
-        tmp_path / "x.fa.gz", gzip.compress(b">chr1\nACGT\n" + (b"N" * 80 + b"\n") * 1_000_000)
-    )
-    words = [
-        sys.executable,
-        "prepare_hg38.py",
-        "--fasta",
-        str(fasta),
-        "--out",
-        str(tmp_path / "out"),
-    ]
+    text = b">chr1\nACGT\n" + (b"N" * 80 + b"\n") * 1_000_000
+    given = write(tmp_path / "x.fa.gz", gzip.compress(text))
+    out = tmp_path / "out"
+    words = [sys.executable, "prepare_hg38.py", f"--fasta={given}", f"--out={out}"]
+    # a process between, whose only child's memory is what we want
     code = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL);"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", code, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     unit = 1024 if sys.platform == "linux" else 1
     assert int(done.stdout) * unit < 120e6
-    assert Genome(tmp_path / "out").chroms["chr1"]["gaps"] == [[4, 80_000_004]]
+    assert Genome(out).chroms["chr1"]["gaps"] == [[4, 80_000_004]]

@@ -218,7 +218,7 @@ class GPT(nn.Module):
             end = cache.pos + reach + idx.size(1)
             cache.tokens[:, cache.pos + reach : end] = idx
             tokens = cache.tokens[:, cache.pos : end]
-        return norm(self.wte(idx) + self.stem(tokens))
+        return norm(self.wte(idx)) + self.stem(tokens)
 
     def states(self, idx, cache=None, layer=None):
         """(B, T) tokens -> (B, T, n_embd) normalised states after `layer` blocks, all of them by

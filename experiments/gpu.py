@@ -40,9 +40,7 @@ def bench(part, args, *words):
 
 
 def speed_parts(args):
-    """Tests on the GPU; training at 85M beside nanoGPT for contexts of 1,024 and 4,096; sampling;
-    pairs.
-    """
+    """Tests on the GPU; training at 85M beside nanoGPT, two contexts; sampling; pairs."""
     beside = [f"--nanogpt={args.nanogpt}", "--variants=True", "--rounds=5", "--seconds=2"]
     only = [[], []] if args.small else [["--only=1024x32"], ["--only=4096x8"]]
     sizes = ["--rounds=3", "--seconds=2"]
@@ -56,7 +54,7 @@ def speed_parts(args):
 
 
 def loss_parts(args):
-    """nanoGPT and ours at 10.6M, each alone on the card; the flagship for 100 steps of 2^20 bases."""
+    """nanoGPT and ours at 10.6M, each alone on the card; the flagship for 100 steps."""
     against = [
         "-m",
         "experiments.against_nanogpt",
@@ -124,12 +122,13 @@ def time_to_loss(folder):
     theirs = bases_per_step / nanogpt_seconds(log.read_text())
     our_seconds = row["our_tokens"] / ours
     their_seconds = row["nanogpt_tokens"] / theirs
+    fewer = row["token_ratio"]
+    less = their_seconds / our_seconds
     return [
-        f"  nanoGPT's best is {row['nanogpt_bits']:.4f} bits, after {row['nanogpt_tokens']:,} bases "
-        f"at {theirs:,.0f} bases/s: {their_seconds:.1f} s",
-        f"  ours is there after {row['our_tokens']:,.0f} bases at {ours:,.0f} bases/s: "
-        f"{our_seconds:.1f} s",
-        f"  {row['token_ratio']:.1f} times fewer bases, {their_seconds / our_seconds:.1f} times less time",
+        f"  nanoGPT's best: {row['nanogpt_bits']:.4f} bits, after {row['nanogpt_tokens']:,} bases "
+        f"at {theirs:,.0f} bases/s, {their_seconds:.1f} s",
+        f"  ours is there after {row['our_tokens']:,.0f} bases at {ours:,.0f} bases/s, "
+        f"{our_seconds:.1f} s: {fewer:.1f} times fewer bases, {less:.1f} times less time",
     ]
 
 

@@ -125,17 +125,17 @@ def normed_stem():
     model.Stem = NormedStem
 
 
-class StemAfterNorm(model.GPT):
-    """The stem is added to the normalised embedding, and the sum is not normalised again."""
+class StemBeforeNorm(model.GPT):
+    """The sum of embedding and stem is normalised, not the embedding alone."""
 
     def embed(self, idx, cache=None):
         tokens = F.pad(idx, (self.config.stem_bases - 1, 0), value=N)
-        return norm(self.wte(idx)) + self.stem(tokens)
+        return norm(self.wte(idx) + self.stem(tokens))
 
 
-@variant("stem after the norm")
-def stem_after_norm():
-    train.GPT = StemAfterNorm
+@variant("stem before the norm")
+def stem_before_norm():
+    train.GPT = StemBeforeNorm
 
 
 class ShiftedKeys(Attention):

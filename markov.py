@@ -10,11 +10,9 @@ from model import N
 
 
 def kmers(tokens, k):
-    """(n,) tokens -> (n - k + 1,) int64, each k-mer as a number in base 4, negative where it holds
-    N. k: at most 15.
+    """(n,) tokens -> (n - k + 1,) int64: k-mers as numbers in base 4, negative where they hold N.
 
-    By doubling: two neighbouring 4-mers make an 8-mer. So log2(k) passes over the tokens are
-    enough.
+    k: at most 15. By doubling: two neighbouring 4-mers make an 8-mer, so log2(k) passes are enough.
     """
     one = torch.where(tokens < N, tokens.long(), -(2**31))
     code = one
@@ -29,8 +27,9 @@ def kmers(tokens, k):
 
 
 def count_kmers(bases, k, chunk):
-    """(n,) uint8 bases -> (4, ..., 4) int64, k axes: how often each k-mer stands in them, on both
-    strands.
+    """(n,) uint8 bases -> int64 of k axes of 4: how often each k-mer occurs, on both strands.
+
+    chunk: bases counted at a time.
     """
     counts = torch.zeros(4**k, dtype=torch.int64)
     for start in range(0, len(bases) - k + 1, chunk):
@@ -44,12 +43,11 @@ def count_kmers(bases, k, chunk):
 
 
 class Markov(nn.Module):
-    """Interpolated Markov model: P_k = (counts_k + strength P_k-1) / (total_k + strength), both
-    strands counted.
+    """Interpolated Markov model: P_k = (counts_k + strength P_k-1) / (total_k + strength).
 
-    bases: (n,) uint8. order: how many bases a prediction looks back on; it may be lowered
-    afterwards, since the counts of order k are those of k + 1, summed. strength: 100 was the best
-    of 20 to 1,000 on real and on made-up DNA.
+    bases: (n,) uint8; both strands are counted. order: how many bases a prediction looks back on.
+    It may be lowered after counting, since the counts of order k are those of k + 1, summed; 0
+    predicts by the frequency of each base. strength: 100 was the best of 20 to 1,000 on real and on toy DNA.
     """
 
     def __init__(self, bases, order, strength=100.0, chunk=2**18):
@@ -69,8 +67,9 @@ class Markov(nn.Module):
             self.tables.append(P.log())
 
     def forward(self, idx):
-        """(B, T) tokens -> (B, T, 4) log-probabilities of the next base, from the longest context
-        without N.
+        """(B, T) tokens -> (B, T, 4) log-probabilities of the next base.
+
+        From the longest context, up to `order`, that holds no N.
         """
         T = idx.size(1)
         out = self.tables[0].expand(*idx.shape, 4)

@@ -29,36 +29,32 @@ class GPTConfig:
 
 
 def norm(x):
-    """RMSNorm (Zhang and Sennrich, 2019) over the last dimension, without weights, computed in
-    float32.
-    """
+    """RMSNorm (Zhang and Sennrich, 2019) over the last dimension, in float32, without weights."""
     x = x.float()
     return x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt()
 
 
 def rotate(x, cos, sin):
-    """Rotary position embedding (Su et al., 2021) of x (B, heads, T, head) by the tables cos and
-    sin (T, head / 2).
-    """
+    """Rotary position embedding (Su et al., 2021): x (B, heads, T, head), tables (T, head / 2)."""
     a, b = x.chunk(2, -1)
     return torch.cat((a * cos + b * sin, b * cos - a * sin), -1)
 
 
 def relu2(x):
-    """ReLU squared (So et al., 2021). A product, because autocast on a GPU would compute .square()
-    in float32.
+    """ReLU squared (So et al., 2021).
+
+    As a product, because autocast on a GPU would compute .square() in float32.
     """
     x = F.relu(x)
     return x * x
 
 
 class Stem(nn.Module):
-    """Motif detectors on the bases themselves, as in the first layer of Basset or Enformer, but
-    causal.
+    """Motif detectors that read the bases themselves, like Basset's first layer, but causal.
 
-    Each detector is a weight for each letter at each of the last `stem_bases` positions: a position
-    weight matrix. What the detectors find at a position is added to the embedding of its token, so
-    that the first attention already knows the k-mer that ends there.
+    Each detector has a weight for each letter at each of the last `stem_bases` positions: a
+    position weight matrix. What the detectors find is added to the token's embedding, so that the first
+    attention already knows which k-mer ends there.
     """
 
     START = 0.25  # spread of a new detector's weights: over 16 bases its sum is then of size 1
@@ -88,8 +84,10 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.n_embd, config.n_embd, bias=False)
 
     def forward(self, x, cos, sin, cache=None):
-        """x (B, T, n_embd) -> (B, T, n_embd). cache: this layer's (keys, values, number of tokens
-        that they hold).
+        """x (B, T, n_embd) -> (B, T, n_embd).
+
+        cache: this layer's keys and values, (B, n_head, block_size, head) each, and how many tokens
+        they hold; None in training.
         """
         B, T, D = x.shape
         heads = (
@@ -106,8 +104,9 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).reshape(B, T, D))
 
     def attend_to_cache(self, q, k, v, keys, values, pos):
-        """The same attention for T tokens that follow `pos` cached ones, whose keys and values are
-        extended by theirs.
+        """Attention of T new tokens to the `pos` cached ones and to each other.
+
+        Their keys and values are written behind those in the cache.
         """
         T = q.size(2)
         keys[:, :, pos : pos + T] = k
@@ -145,12 +144,11 @@ class Block(nn.Module):
 
 
 class Cache:
-    """What a model keeps of the tokens that it has read, so that the next ones cost only
-    themselves.
+    """What a model keeps of the tokens that it has read, so that the next ones cost less.
 
-    tokens: (batch, stem_bases - 1 + block_size), which start with N's, as if nothing were known
-    before the first one. keys, values: (n_layer, batch, n_head, block_size, head). pos: how many
-    tokens are in use; lower it to take some back.
+    tokens: (batch, stem_bases - 1 + block_size). It starts with N's, as if nothing were known
+    before the first token. keys, values: (n_layer, batch, n_head, block_size, head). pos: how many tokens
+    are in use; lower it to take some back.
     """
 
     def __init__(self, model, batch, dtype):
@@ -185,8 +183,9 @@ class GPT(nn.Module):
 
     @staticmethod
     def init_weight(name, p):
-        """Draw a parameter's start. Output layers start at zero: a block as the identity, the
-        prediction as uniform.
+        """Draw the first value of a parameter.
+
+        Output layers start at zero: each block as the identity, the prediction as uniform.
         """
         if name.endswith("out.weight") or name == "lm_head.weight":
             nn.init.zeros_(p)
@@ -198,8 +197,9 @@ class GPT(nn.Module):
             nn.init.normal_(p, std=0.5 * p.size(1) ** -0.5)
 
     def matrices(self):
-        """The weights that Muon trains, and the N of 6 N flops a token: all matrices but those that
-        touch the letters.
+        """The weights that Muon trains: all matrices but those that touch the letters.
+
+        Their number is also the N of 6 N flops a token.
         """
         return [*(p for p in self.blocks.parameters()), self.stem.out.weight]
 
@@ -208,9 +208,7 @@ class GPT(nn.Module):
         return Cache(self, batch, dtype)
 
     def embed(self, idx, cache=None):
-        """(B, T) tokens -> (B, T, n_embd): what each token is, and what the stem finds in the bases
-        up to it.
-        """
+        """(B, T) tokens -> (B, T, n_embd): each token's embedding plus the stem's findings."""
         reach = self.config.stem_bases - 1
         if cache is None:
             tokens = F.pad(idx, (reach, 0), value=N)
@@ -221,11 +219,9 @@ class GPT(nn.Module):
         return norm(self.wte(idx)) + self.stem(tokens)
 
     def states(self, idx, cache=None, layer=None):
-        """(B, T) tokens -> (B, T, n_embd) normalised states after `layer` blocks, all of them by
-        default.
+        """(B, T) tokens -> (B, T, n_embd) normalised states after `layer` blocks, by default all.
 
-        With a cache, idx are the tokens that follow its first cache.pos ones, and cache.pos grows
-        by T.
+        With a cache, idx are the tokens behind its first cache.pos ones, and cache.pos grows by T.
         """
         T = idx.size(1)
         pos = cache.pos if cache else 0
@@ -250,8 +246,9 @@ class GPT(nn.Module):
 
 
 def base_nll(model, bases):
-    """(B, T) bases -> (B, T) nats that each costs given those before it and the start symbol; 0 at
-    N.
+    """(B, T) bases -> (B, T) nats that each base costs, given the start symbol and those before it.
+
+    0 at N.
     """
     logits = model(F.pad(bases[:, :-1], (1, 0), value=N))
     nll = F.cross_entropy(logits.flatten(0, 1), bases.flatten(), ignore_index=N, reduction="none")

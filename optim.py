@@ -6,7 +6,7 @@ import torch
 
 
 def orthogonalize(G, steps=5):
-    """(K, rows, cols) matrices -> about U V^T of each one's singular value decomposition U S V^T.
+    """(K, rows, cols) -> about U V^T of each matrix, where U S V^T is its SVD.
 
     Newton-Schulz iteration with the quintic of Jordan et al. (2024), "Muon": singular values end
     near 1, not at it.
@@ -25,9 +25,8 @@ def orthogonalize(G, steps=5):
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrix is orthogonalised before each step (Jordan et al., 2024).
 
-    params: 2-D weights; one with three times as many rows as columns is a fused qkv and counts as
-    three matrices. dtype: of the orthogonalisation. Matrices of the same shape go through it
-    together.
+    params: 2-D weights. One with three times as many rows as columns is a fused qkv and counts as
+    three matrices. dtype: of the orthogonalisation, which same-shaped matrices go through together.
     """
 
     def __init__(self, params, lr, momentum=0.95, weight_decay=0.0, dtype=torch.float32):
@@ -63,11 +62,10 @@ class Muon(torch.optim.Optimizer):
 
 
 class Optimizers:
-    """What trains a model, as one: Muon for model.matrices(), AdamW for the output layer and for
-    all the rest.
+    """What trains a model, as one: Muon for model.matrices(), AdamW for all the rest.
 
-    rates: learning_rate (Muon), embed_lr and head_lr (AdamW). weight_decay: of the matrices,
-    decoupled.
+    learning_rate: Muon's. embed_lr, head_lr: AdamW's, for the output layer and for what else there
+    is. weight_decay: of the matrices, decoupled.
     """
 
     def __init__(self, model, learning_rate, embed_lr, head_lr, weight_decay, muon_dtype):
@@ -111,8 +109,7 @@ class Optimizers:
 
 
 def schedule(step, max_iters, warmup, cooldown):
-    """The share of the full learning rate at a step: up over warmup, flat, then linearly to zero
-    over cooldown.
+    """The share of the full learning rate at a step: up, flat, then linearly down to zero.
 
     warmup, cooldown: shares of max_iters. The rise takes at least 3 steps: after a first step at
     the full rate the loss of a wide model stood above 2 bits for a few more.

@@ -98,8 +98,10 @@ LIMITS = {  # lowest and highest value
 
 
 def target_weights(bytes):
-    """(...) uint8 bytes of a genome -> (...) float32: what each one weighs in the training loss. N
-    weighs nothing.
+    """What each byte weighs as a target in the training loss: uint8 -> float32, the same shape.
+
+    N weighs nothing, a soft-masked repeat repeat_weight, any other base 1. The loss divides by the
+    sum of these weights, so this function alone decides what a base counts.
     """
     table = torch.zeros(16)
     table[:N] = 1
@@ -108,8 +110,9 @@ def target_weights(bytes):
 
 
 class Loader:
-    """The windows of each step that fall to this process, read on a thread while the step before is
-    computed.
+    """The windows of each step that fall to this process.
+
+    They are read on a thread while the step before is computed.
     """
 
     def __init__(self, genome, team):
@@ -131,8 +134,10 @@ class Loader:
         self.coming = (None, None)  # a step, and its windows as they are being read
 
     def read(self, step):
-        """(this process's windows, (micro_steps, micro, block_size) uint8; the sum of the whole
-        step's weights).
+        """(windows, weight_sum) of a step.
+
+        windows: this process's, uint8 (micro_steps, micro, block_size). weight_sum: of all targets
+        of the step, over all processes.
         """
         batch = torch.from_numpy(self.windows.batch(step))
         weight_sum = float(target_weights(batch).sum(dtype=torch.float64))
@@ -169,9 +174,7 @@ def open_genome():
 
 
 def describe_data(genome):
-    """What a checkpoint says of the data: where they came from, and which chromosomes were for
-    what.
-    """
+    """What a checkpoint says of the data: their source, and which chromosomes were for what."""
     splits = genome.meta["splits"]
     names = {split: [c["name"] for c in splits[split]["chroms"]] for split in splits}
     return dict(
@@ -199,8 +202,9 @@ def model_settings():
 
 
 def build_model(team):
-    """A new GPT on the team's device, compiled where that is asked for and possible; its weights
-    follow from seed.
+    """A new GPT on the team's device; its weights follow from seed.
+
+    Compiled where that is asked for and possible here.
     """
     torch.manual_seed(seed)
     try:
@@ -245,17 +249,17 @@ def build_learner(team):
 
 
 def flops_per_base(model):
-    """Of forward and backward pass: 6 N + 12 n_layer n_embd block_size (all of attention, causal
-    skipping not credited).
+    """Flops of a forward and a backward pass, for each base: 6 N + 12 n_layer n_embd block_size.
+
+    All of attention is counted, causal skipping not credited (PaLM, Chowdhery et al. 2022,
+    appendix B).
     """
     n_matrix = sum(p.numel() for p in model.matrices()) + model.lm_head.weight.numel()
     return 6 * n_matrix + 12 * n_layer * n_embd * block_size
 
 
 def describe_run(settings, genome):
-    """What a checkpoint says of its run beside its state: settings, the model's arguments, the
-    data, torch's version.
-    """
+    """What a checkpoint says of its run: settings, model, data, torch's version."""
     start = "scratch" if init_from in ("auto", "resume") else init_from
     return dict(
         model_args=model_settings(),
@@ -269,12 +273,12 @@ def describe_run(settings, genome):
 
 
 def train_step(learner, batch, weight_sum, team):
-    """One step of the optimisers on batch (micro_steps, micro, block_size) uint8 -> (loss in nats,
-    gradient norm).
+    """One step of the optimisers -> (loss in nats, gradient norm); None if told to stop.
 
-    The loss is the sum of weight x nll over the whole step, all processes together, divided by the
-    sum of weights: how a step is cut into micro-batches and processes changes nothing but rounding.
-    None, and nothing is changed, if a process was told to stop.
+    batch: uint8 (micro_steps, micro, block_size), on the team's device. The loss is the sum of
+    weight x nll over the whole step, all processes together, divided by weight_sum: how a step is
+    cut into micro-batches and processes changes nothing but rounding. If a process was told to
+    stop, the step is dropped and nothing has changed.
     """
     model, optimizers, scaler = learner.model, learner.optimizers, learner.scaler
     loss = torch.zeros((), device=team.device)
@@ -310,11 +314,11 @@ def train_step(learner, batch, weight_sum, team):
 
 @torch.no_grad()
 def evaluate(model, windows, rows, team=None):
-    """Bits per base of (M, block_size) uint8 windows: {"all", "repeats", "unique"}; nan where
-    nothing is soft-masked.
+    """Bits per base of windows, uint8 (M, block_size): {"all", "repeats", "unique"}.
 
-    model: a GPT or a Markov model. rows: windows at a time. The processes of a team share the
-    windows and all get the result; None if one of them was told to stop.
+    model: a GPT or a Markov model. rows: windows at a time. repeats and unique are nan where
+    nothing is soft-masked. The processes of a team share the windows and all get the result; None if one of
+    them was told to stop.
     """
     team = team or Team()
     sums = torch.zeros(4, dtype=torch.float64)  # nats and bases of all, then of repeats
@@ -368,8 +372,9 @@ def evaluate_and_save(learner, run, val_windows, rows, about, progress, folder, 
 
 
 def markov_floors(genome, val_windows):
-    """{name: bits per base} of the bigram and of the best Markov model up to markov_order, on the
-    same bases.
+    """{name: bits per base} of the bigram and the best Markov model, on the same bases.
+
+    Orders go up to markov_order, and are counted on the training bases.
     """
     if not markov_order:
         return {}

@@ -49,9 +49,7 @@ def train_variant(name, words):
 
 
 def run(name, seed, args, words):
-    """Train a variant in a folder of its own, unless it is there; returns its summary.json, None if
-    it failed.
-    """
+    """The summary.json of a variant, which is trained if it is not there; None if that failed."""
     folder = Path(args.out).resolve() / f"{name.replace('/', '_')} seed {seed}"
     summary = folder / "summary.json"
     if not summary.exists():

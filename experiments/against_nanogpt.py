@@ -90,8 +90,9 @@ def score(model, windows, seen, device="cpu", rows=64):
 
 
 def tokens_to(target, points):
-    """Tokens at which a curve [(tokens, bits, ...)] first reaches target, by straight lines;
-    infinity if it does not.
+    """Tokens at which a curve [(tokens, bits, ...)] first reaches target, by straight lines.
+
+    Infinity if it does not.
     """
     before_tokens, before_bits = 0, 2.0
     for tokens, bits, *_ in points:
@@ -103,8 +104,9 @@ def tokens_to(target, points):
 
 
 def bits_at(seconds, curve, speed):
-    """Bits of a curve [(tokens, bits, ...)] at a time, `speed` bases a second; past its end it
-    keeps its last value.
+    """Bits of a curve [(tokens, bits, ...)] at a time; speed: its bases a second.
+
+    Past its end it keeps its last value.
     """
     times = [0.0] + [point[0] / speed for point in curve]
     bits = [2.0] + [point[1] for point in curve]
@@ -126,9 +128,7 @@ def always_ahead(ours, theirs, our_speed, their_speed, after=60.0):
 
 
 class Comparison:
-    """Both repositories on one genome: what they train on, what they are scored on, where the runs
-    lie.
-    """
+    """Both repositories on one genome: training data, scored bases, and where the runs lie."""
 
     def __init__(self, args):
         scale = SCALES[args.scale]
@@ -171,9 +171,7 @@ class Comparison:
         (folder / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": 5}))
 
     def curve(self, folder, load):
-        """[[tokens, all, seen, not seen]] of the checkpoints that a run kept, which are then
-        deleted.
-        """
+        """[[tokens, all, seen, not seen]] of the checkpoints that a run kept; deletes them."""
         kept = folder / "curve.json"
         if not kept.exists():
             points = []
@@ -249,9 +247,7 @@ class Comparison:
             subprocess.run(command, cwd=cwd, stdout=log, stderr=log, env=self.env, check=True)
 
     def markov(self):
-        """{order: [all, seen before, not seen before]} of Markov models on the same bases, counted
-        once.
-        """
+        """{order: [all, seen before, not seen before]} of Markov models on the same bases."""
         kept = self.out / f"markov {self.args.scale}.json"
         if not kept.exists():
             markov = Markov(self.genome.bases("train"), 12)
@@ -269,9 +265,7 @@ def step_of(path):
 
 
 def train_and_keep(every, words):
-    """In a process of its own: our train.py, which also keeps a checkpoint of every so manieth
-    step.
-    """
+    """In a process of its own: our train.py, with every so manieth step's checkpoint kept."""
     import train
 
     def keep_too(learner, batch, weight_sum, team):
@@ -289,8 +283,9 @@ def train_and_keep(every, words):
 
 
 def both_train(comparison):
-    """({rate: bits after an eighth of the budget}, the best rate, nanoGPT's curves, ours), several
-    runs at a time.
+    """Train both, several runs at a time.
+
+    Returns {rate: bits after an eighth of the budget}, the best rate, nanoGPT's curves, ours.
     """
     args, steps = comparison.args, comparison.steps
     with ThreadPoolExecutor(args.jobs) as pool:
@@ -332,8 +327,9 @@ def compare(theirs, ours, args):
 
 
 def print_table(rows, theirs, ours, speed_ratio):
-    """The rows, and what they say together. speed_ratio: our bases a second over theirs, None if
-    not known.
+    """The rows, and what they say together.
+
+    speed_ratio: our bases a second over theirs, None if not known.
     """
     header = f"{'seeds':>6}{'nanoGPT best':>14}{'at bases':>13}{'ours there at':>15}"
     print(f"\n{header}{'fewer bases':>13}{'ours at its end':>17}")

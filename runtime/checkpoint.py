@@ -14,8 +14,9 @@ KEYS = {"model", "model_args", "config", "data", "step"}  # what every checkpoin
 
 
 def save_checkpoint(path, checkpoint):
-    """Write the file beside its place, then move it there: a reader sees the old one or the new
-    one, never a part.
+    """Write the file beside its place, then move it there.
+
+    So a reader sees the old file or the new one, never a part. Dies if the disk is full.
     """
     temporary = Path(f"{path}.tmp")
     try:
@@ -43,8 +44,9 @@ def sync_folder(folder):
 
 
 def read_checkpoint(path):
-    """The dict that train.py saved, on the CPU. Loaded as weights only, so no file can run code.
-    Dies if it is not one.
+    """The dict that train.py saved, on the CPU; dies if the file is none.
+
+    It is loaded as weights only, so that no file can run code.
     """
     if Path(path).is_dir():
         die(f"{path} is a folder: name the file of a checkpoint, such as {Path(path) / 'ckpt.pt'}")
@@ -69,8 +71,9 @@ def read_checkpoint(path):
 
 
 def load_model(path, device="cpu"):
-    """(GPT in eval mode on device, the rest of the checkpoint without the optimisers) from a file
-    of train.py's.
+    """(GPT in eval mode on device, the checkpoint's other entries) from a file of train.py's.
+
+    The optimisers are left out. Dies if the file holds another kind of model.
     """
     checkpoint = read_checkpoint(path)
     checkpoint.pop("optimizers", None)

@@ -62,8 +62,9 @@ def best_device():
 
 
 def best_dtype(device):
-    """bfloat16 where the hardware multiplies it, float16 on older GPUs (a T4 only emulates
-    bfloat16), else float32.
+    """The name of the 16-bit format that is fast here, or float32.
+
+    bfloat16 where the hardware multiplies it, float16 on older GPUs: a T4 only emulates bfloat16.
     """
     if device.type == "cuda":
         capable = torch.cuda.get_device_capability(device) >= (8, 0)
@@ -74,8 +75,9 @@ def best_dtype(device):
 
 
 def cpu_multiplies_bfloat16():
-    """Whether this CPU has AVX512-BF16 or AMX (which comes with the same flag) and oneDNN was not
-    told to do without.
+    """Whether this CPU has AVX512-BF16 or AMX, which comes with the same flag.
+
+    False, too, where oneDNN was told to do without.
     """
     flags = Path("/proc/cpuinfo")
     allowed = re.search("ALL|DEFAULT|BF16|AMX", os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL"))
@@ -90,8 +92,9 @@ def autocast_for(device, precision):
 
 
 def has_compiler(device):
-    """Whether torch.compile can work here: it needs Python.h, and a C++ compiler (on a GPU a C
-    compiler). No Macs yet.
+    """Whether torch.compile can work here; it does not yet on a Mac's GPU.
+
+    It needs Python.h, and a C++ compiler (on a GPU a C compiler).
     """
     if device.type == "mps":
         return False
@@ -104,9 +107,7 @@ def has_compiler(device):
 
 
 def machine_peak(device):
-    """(name of the GPU, or type of device; its 16-bit flops per second by the data sheet, nan where
-    not known).
-    """
+    """(name of the GPU, or type of device; its 16-bit flops a second by the data sheet, or nan)."""
     if device.type != "cuda":
         return device.type, math.nan
     name = torch.cuda.get_device_name(device)
@@ -117,8 +118,9 @@ def machine_peak(device):
 
 
 def peak_memory(device):
-    """The most bytes held so far: of tensors on a GPU, of the whole process elsewhere; nan where
-    the system is silent.
+    """The most bytes held so far: of tensors on a GPU, of the whole process elsewhere.
+
+    nan where the system does not say.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

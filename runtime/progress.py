@@ -29,9 +29,7 @@ class Clock:
         self.step = step
 
     def look(self, step):
-        """(seconds, steps) since the last look or restart, where step is the number of steps done
-        now.
-        """
+        """(seconds, steps) since the last look or restart; step: the steps done now."""
         now = time.time()
         seconds, steps = now - self.time, step - self.step
         self.time, self.step = now, step
@@ -94,8 +92,9 @@ class Progress:
             self.log.add(dict(bits, step=run.step, tokens=self.tokens(run), seconds=run.seconds))
 
     def steps(self, run, factor, clock, scaler):
-        """Print and log the steps since the last line. factor: of the learning rate. Dies if a loss
-        was not finite.
+        """Print and log the steps since the last line; dies if a loss was not finite.
+
+        factor: of the learning rate.
         """
         history = torch.stack(run.since_log).tolist()  # where a GPU is waited for
         run.since_log.clear()

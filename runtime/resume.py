@@ -20,9 +20,7 @@ FREE |= {"log_interval", "eval_interval", "markov_order"}
 
 @dataclass
 class Run:
-    """How far a run is: what a checkpoint must hold beside weights and optimisers, so that it goes
-    on unchanged.
-    """
+    """How far a run is: what a checkpoint holds beside weights and optimisers."""
 
     step: int = 0  # steps done
     seconds: float = 0.0  # of training, evaluations not counted
@@ -36,10 +34,9 @@ class Run:
 
 
 def start_or_resume(learner, folder, settings, about, genome, team):
-    """The Run to go on with, its weights and optimisers loaded: a new one, or the one that the
-    folder or init_from holds.
+    """The Run to go on with, its weights and optimisers loaded.
 
-    Dies if what is there is another run.
+    A new one, or the one that the folder or init_from holds. Dies if that is another run.
     """
     init_from = settings["init_from"]
     restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"  # by torchrun: it goes on
@@ -77,8 +74,9 @@ def start_or_resume(learner, folder, settings, about, genome, team):
 
 
 def resume(held, source, learner, settings, about, genome, team):
-    """The Run that a checkpoint holds; loads the optimisers. Dies if it is another run, unless
-    init_from is resume.
+    """The Run that a checkpoint holds; loads the optimisers.
+
+    Dies if it is another run, unless init_from is resume.
     """
     same_data = held["data"]["fingerprint"] == genome.fingerprint
     differs = [] if same_data else ["its data are not these"]
@@ -131,8 +129,9 @@ def load_weights(model, held, source):
 
 
 def make_checkpoint(learner, run, about, folder):
-    """All that it takes to go on after run.step steps as if nothing had happened. Dies if the
-    weights are not finite.
+    """All that it takes to go on after run.step steps as if nothing had happened.
+
+    Dies if the weights are not finite.
     """
     if not all(p.isfinite().all() for p in learner.model.parameters()):
         die(

@@ -48,9 +48,7 @@ class RunFolder:
         return moved
 
     def lock(self):
-        """Make the folder and hold it until this process ends, however it ends; dies if another run
-        does.
-        """
+        """Make the folder and hold it until this process ends; dies if another run holds it."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.held = open(self.path / "lock", "w")
         try:
@@ -67,10 +65,10 @@ class RunFolder:
 
 
 class Log:
-    """log.csv, open for more rows. Rows that a run resumed at `step` will write again are dropped
-    first.
+    """log.csv, open for more rows.
 
-    evaluated: the last step whose evaluation the resumed checkpoint knows of.
+    Rows that a run resumed at `step` will write again are dropped first. evaluated: the last step
+    whose evaluation the resumed checkpoint knows of.
     """
 
     def __init__(self, path, step, evaluated):

@@ -14,9 +14,7 @@ from runtime.device import pick_device
 
 @dataclass
 class Team:
-    """This process among the processes of a run. The default is one process alone, on the CPU, in
-    float32.
-    """
+    """This process among the processes of a run; by default one alone, on the CPU, in float32."""
 
     rank: int = 0
     world: int = 1  # number of processes
@@ -36,10 +34,9 @@ class Team:
             print(text, flush=True)
 
     def told_to_stop(self):
-        """Whether any process was told to stop. All get the same answer, so that all drop the same
-        step.
+        """Whether any process was told to stop. All get the same answer, and so drop the same step.
 
-        On the CPU, so that no GPU is waited for.
+        It is asked on the CPU, so that no GPU is waited for.
         """
         asked = torch.tensor(float(bool(self.signals)))
         if self.world > 1:
@@ -61,9 +58,7 @@ class Team:
             dist.all_reduce(tensor)
 
     def sum_gradients(self, parameters, loss):
-        """Replace the parameters' gradients, and the loss, by their sums over all processes, in one
-        message.
-        """
+        """Replace the parameters' gradients, and the loss, by their sums over all processes."""
         if self.world == 1:
             return
         flat = torch.cat([p.grad.flatten() for p in parameters] + [loss.view(1)])
@@ -81,9 +76,7 @@ class Team:
 
 
 def join_team(device="auto", dtype="auto"):
-    """The Team that torchrun's environment describes, connected; one process alone if there is
-    none.
-    """
+    """The Team that torchrun's environment describes, connected, or one process alone."""
     rank = int(os.environ.get("RANK", 0))
     world = int(os.environ.get("WORLD_SIZE", 1))
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
@@ -100,8 +93,7 @@ def join_team(device="auto", dtype="auto"):
 
 
 def catch_signals(on=True):
-    """Have SIGTERM and Ctrl-C put their number into the list returned, instead of ending the
-    process.
+    """Have SIGTERM and Ctrl-C put their number into the list returned, and not end the process.
 
     A second Ctrl-C ends it at once. on=False: as Python has it.
     """

@@ -47,7 +47,8 @@ class Markov(nn.Module):
 
     bases: (n,) uint8; both strands are counted. order: how many bases a prediction looks back on.
     It may be lowered after counting, since the counts of order k are those of k + 1, summed; 0
-    predicts by the frequency of each base. strength: 100 was the best of 20 to 1,000 on real and on toy DNA.
+    predicts by the frequency of each base. strength: 100 was the best of 20 to 1,000 on real and on
+    toy DNA.
     """
 
     def __init__(self, bases, order, strength=100.0, chunk=2**18):

@@ -53,8 +53,8 @@ class Stem(nn.Module):
     """Motif detectors that read the bases themselves, like Basset's first layer, but causal.
 
     Each detector has a weight for each letter at each of the last `stem_bases` positions: a
-    position weight matrix. What the detectors find is added to the token's embedding, so that the first
-    attention already knows which k-mer ends there.
+    position weight matrix. What the detectors find is added to the token's embedding, so that the
+    first attention already knows which k-mer ends there.
     """
 
     START = 0.25  # spread of a new detector's weights: over 16 bases its sum is then of size 1
@@ -147,8 +147,8 @@ class Cache:
     """What a model keeps of the tokens that it has read, so that the next ones cost less.
 
     tokens: (batch, stem_bases - 1 + block_size). It starts with N's, as if nothing were known
-    before the first token. keys, values: (n_layer, batch, n_head, block_size, head). pos: how many tokens
-    are in use; lower it to take some back.
+    before the first token. keys, values: (n_layer, batch, n_head, block_size, head). pos: how many
+    tokens are in use; lower it to take some back.
     """
 
     def __init__(self, model, batch, dtype):

@@ -317,8 +317,8 @@ def evaluate(model, windows, rows, team=None):
     """Bits per base of windows, uint8 (M, block_size): {"all", "repeats", "unique"}.
 
     model: a GPT or a Markov model. rows: windows at a time. repeats and unique are nan where
-    nothing is soft-masked. The processes of a team share the windows and all get the result; None if one of
-    them was told to stop.
+    nothing is soft-masked. The processes of a team share the windows and all get the result; None
+    if one of them was told to stop.
     """
     team = team or Team()
     sums = torch.zeros(4, dtype=torch.float64)  # nats and bases of all, then of repeats

@@ -30,8 +30,8 @@ from data.fasta import GZIP_MAGIC, encode_record, read_fasta
 fasta = ""  # a FASTA file to prepare, instead of a download
 chroms = ""  # only these chromosomes, such as chr19,chr21,chr22; empty: all primary ones
 out = ""  # folder to write; empty: data/<assembly>, or data/<name of the FASTA>, beside this script
-val_chroms = "auto"  # to validate on; auto: those of DART-Eval's chr6,chr21 that the FASTA holds
-test_chroms = "auto"  # kept from training; auto: likewise chr5,chr10,chr14,chr18,chr20,chr22
+val_chroms = "auto"  # for validation, may be empty; auto: DART-Eval's chr6,chr21, if there
+test_chroms = "auto"  # kept from training, may be empty; auto: chr5,chr10,chr14,chr18,chr20,chr22
 assembly = "hg38"  # UCSC's name of the genome: mm39, hs1, ...; with --fasta only a label
 url = "https://hgdownload.soe.ucsc.edu/goldenPath"  # where to download from
 keep_fasta = True  # keep what was downloaded: another split (--fasta, --out) needs no download then
@@ -308,7 +308,7 @@ def encode_sources(sources, split_of, work):
             download(source["url"], path, source["md5"])
         size = path.stat().st_size
         with BAR(total=size, desc=f"encode {path.name}") as bar, ThreadPoolExecutor(1) as thread:
-            md5 = thread.submit(md5_of, path)  # meanwhile: it would take a tenth of the time
+            md5 = thread.submit(md5_of, path)  # meanwhile, on another core
             for name, pieces in read_fasta(path, bar, seen):
                 if not is_wanted(name, split_of):
                     continue

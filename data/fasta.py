@@ -29,7 +29,7 @@ NOT_DNA = 255
 TO_BASES = bytearray([NOT_DNA] * 256)  # bytes.translate with it encodes twice as fast as numpy
 for _letter in LETTERS + LETTERS.lower():
     TO_BASES[_letter] = encode(bytes([_letter]))[0]
-HASHER = ThreadPoolExecutor(1)  # hashlib lets other threads run: md5 costs no time beside the rest
+HASHER = ThreadPoolExecutor(1)  # md5 is a fifth of the work: it is done beside the rest
 
 
 def read_fasta(path, bar, seen):
@@ -112,7 +112,7 @@ def encode_record(name, pieces, file, path):
     sequence, or a letter that is not DNA's.
     """
     md5 = hashlib.md5()
-    hashed = HASHER.submit(int)  # nothing yet
+    hashed = HASHER.submit(md5.update, b"")  # no letters yet
     runs = RunsOfN()
     repeats = 0
     gc = 0

@@ -5,6 +5,8 @@ OUT = out-demo
 .PHONY: demo test clean
 
 test: .venv/installed
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
 	$(BIN)/python -m pytest -n 2 --dist=worksteal
 
 demo: .venv/installed

@@ -1,11 +1,14 @@
-"""Kill a training run again and again, at random moments, and see whether it ends as if nothing had happened.
+"""Kill a training run again and again, at random moments, and see whether it ends as if nothing had
+happened.
 
   python -m tests.soak 200
 
-Each life of the run is a fork that has torch loaded already. It is killed (SIGKILL, SIGTERM or SIGINT) after a random time, or as a file is about
-to be moved to its place, or with half a checkpoint written. After each death the checkpoints must load, the best one must not be lost, and
+Each life of the run is a fork that has torch loaded already. It is killed (SIGKILL, SIGTERM or
+SIGINT) after a random time, or as a file is about to be moved to its place, or with half a
+checkpoint written. After each death the checkpoints must load, the best one must not be lost, and
 in the end weights, optimisers and log must be those of a run that nobody disturbed, bit for bit.
 """
+
 import os
 import random
 import resource
@@ -25,18 +28,29 @@ import torch._dynamo  # what the optimisers load late: once, here
 
 from tests.conftest import ROOT, random_dna, write_genome
 
-SETTINGS = ("--block_size=64 --n_layer=2 --n_head=2 --n_embd=32 --batch_tokens=512 --batch_size=4 --eval_interval=8 --eval_tokens=6000 --log_interval=2 "
-            "--markov_order=0 --device=cpu --dtype=float32 --dropout=0.1").split()
+SETTINGS = (
+    "--block_size=64 --n_layer=2 --n_head=2 --n_embd=32 --batch_tokens=512 --batch_size=4 "
+    "--eval_interval=8 --eval_tokens=6000 --log_interval=2 "
+    "--markov_order=0 --device=cpu --dtype=float32 --dropout=0.1"
+).split()
 SAVED = 60_000  # about half a checkpoint of this model, in bytes
 
 
 def life(genome, out, steps, death=None):
-    """Run train.py in a fork until it ends or dies as `death` says -> its exit code, negative if a signal ended it."""
+    """Run train.py in a fork until it ends or dies as `death` says -> its exit code, negative if a
+    signal ended it.
+    """
     kind, number, when = death or (None, 0, 0)
     child = os.fork()
     if child == 0:
         os.chdir(ROOT)
-        sys.argv = ["train.py", f"--dataset={genome}", f"--out_dir={out}", f"--max_iters={steps}", *SETTINGS]
+        sys.argv = [
+            "train.py",
+            f"--dataset={genome}",
+            f"--out_dir={out}",
+            f"--max_iters={steps}",
+            *SETTINGS,
+        ]
         text = os.open(out.parent / "text", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(text, 1), os.dup2(text, 2)
         left = [when]
@@ -46,9 +60,12 @@ def life(genome, out, steps, death=None):
                 left[0] -= 1
                 if left[0] == 0:
                     os.kill(os.getpid(), number)
+
         if kind == "as a file is moved":
             sys.addaudithook(watch)
-        if kind == "half a checkpoint written":  # the kernel's own signal, which Python ignores unless told
+        if (
+            kind == "half a checkpoint written"
+        ):  # the kernel's own signal, which Python ignores unless told
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_FSIZE, (SAVED, SAVED))
         code = 0
@@ -60,6 +77,7 @@ def life(genome, out, steps, death=None):
                 print(end.code, flush=True)
         except BaseException:
             import traceback
+
             traceback.print_exc()
             code = 70
         sys.stdout.flush()
@@ -86,38 +104,83 @@ def kept(path):
 
 def logged(path):
     names, *rows = (line.split(",") for line in (path / "log.csv").read_text().splitlines())
-    return [[value for name, value in zip(names, row) if name not in ("seconds", "tokens_per_second", "mfu")] for row in rows]
+    return [
+        [
+            value
+            for name, value in zip(names, row)
+            if name not in ("seconds", "tokens_per_second", "mfu")
+        ]
+        for row in rows
+    ]
 
 
 def soak(kills, folder, seed=0):
-    """Kill until `kills` deaths have come and the run is whole -> {how it died: how often}. AssertionError if anything is lost."""
+    """Kill until `kills` deaths have come and the run is whole -> {how it died: how often}.
+    AssertionError if anything is lost.
+    """
     rng, steps = random.Random(seed), 12 * kills
     dna = np.random.default_rng(seed)
-    genome = write_genome(folder / "genome", {"train": {"chr1": random_dna(dna, 20_000)}, "val": {"chr21": random_dna(dna, 6_000)}})
-    quiet, killed, deaths, best = folder / "quiet" / "out", folder / "killed" / "out", {}, float("inf")
+    genome = write_genome(
+        folder / "genome",
+        {"train": {"chr1": random_dna(dna, 20_000)}, "val": {"chr21": random_dna(dna, 6_000)}},
+    )
+    quiet, killed, deaths, best = (
+        folder / "quiet" / "out",
+        folder / "killed" / "out",
+        {},
+        float("inf"),
+    )
     quiet.mkdir(parents=True), killed.mkdir(parents=True)
     began = time.time()
     assert life(genome, quiet, steps) == 0, (quiet.parent / "text").read_text()
     step = (time.time() - began) / steps  # seconds
     for _ in range(20 * kills):
         left = kills - sum(deaths.values())
-        kind = rng.choice(["after a while", "after a while", "as a file is moved", "half a checkpoint written"]) if left > 0 else None
-        number = signal.SIGKILL if kind == "as a file is moved" else rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-        when = {"after a while": rng.random() * 24 * step + 0.02, "as a file is moved": rng.randint(1, 4)}.get(kind, 0)
+        kind = (
+            rng.choice(
+                [
+                    "after a while",
+                    "after a while",
+                    "as a file is moved",
+                    "half a checkpoint written",
+                ]
+            )
+            if left > 0
+            else None
+        )
+        number = (
+            signal.SIGKILL
+            if kind == "as a file is moved"
+            else rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+        )
+        when = {
+            "after a while": rng.random() * 24 * step + 0.02,
+            "as a file is moved": rng.randint(1, 4),
+        }.get(kind, 0)
         code = life(genome, killed, steps, kind and (kind, number, when))
         if code == 0:
             break
-        assert code in (-9, -2, -15, -25, 130, 143), f"{kind}: exit code {code}\n{(killed.parent / 'text').read_text()[-3000:]}"
-        name = f"{kind}, " + signal.Signals(abs(code) if code < 0 else code - 128).name + ("" if code < 0 else ", which saved")
+        assert code in (-9, -2, -15, -25, 130, 143), (
+            f"{kind}: exit code {code}\n{(killed.parent / 'text').read_text()[-3000:]}"
+        )
+        name = (
+            f"{kind}, "
+            + signal.Signals(abs(code) if code < 0 else code - 128).name
+            + ("" if code < 0 else ", which saved")
+        )
         deaths[name] = deaths.get(name, 0) + 1
         if (killed / "ckpt.pt").exists():
             last = kept(killed / "ckpt.pt")
             none_yet = last["best_bits"] == float("inf")  # told to stop before the first evaluation
-            assert last["best_bits"] <= best and (none_yet or kept(killed / "best.pt")["val"]["all"] <= last["best_bits"]), "a best checkpoint was lost"
+            assert last["best_bits"] <= best and (
+                none_yet or kept(killed / "best.pt")["val"]["all"] <= last["best_bits"]
+            ), "a best checkpoint was lost"
             best = last["best_bits"]
     assert code == 0, "killed so often that it never ended"
     for name in ("ckpt.pt", "best.pt"):
-        assert same(kept(quiet / name), kept(killed / name)), f"{name} is not that of the undisturbed run"
+        assert same(kept(quiet / name), kept(killed / name)), (
+            f"{name} is not that of the undisturbed run"
+        )
     differ = [pair for pair in zip_longest(logged(quiet), logged(killed)) if pair[0] != pair[1]]
     assert not differ, f"the logs differ: {differ[:3]}"
     return deaths
@@ -135,4 +198,7 @@ if __name__ == "__main__":
                 deaths[name] = deaths.get(name, 0) + times
     for name, times in sorted(deaths.items()):
         print(f"{times:5} {name}")
-    print(f"{sum(deaths.values())} deaths in {time.time() - began:.0f} s; weights, optimisers, best and log are those of undisturbed runs, to the bit")
+    print(
+        f"{sum(deaths.values())} deaths in {time.time() - began:.0f} s; "
+        "weights, optimisers, best and log are those of undisturbed runs, to the bit"
+    )

@@ -1,4 +1,7 @@
-"""torchrun: more processes, restarts, and two nodes that are two launchers on this machine's loopback."""
+"""torchrun: more processes, restarts, and two nodes that are two launchers on this machine's
+loopback.
+"""
+
 import os
 import signal
 import socket
@@ -17,8 +20,16 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 def test_a_rank_that_dies_is_restarted_and_resumes(genome_folder, tmp_path):
     words = ("--max_iters=4", "--eval_interval=2", "--markov_order=0")
     assert train(genome_folder, tmp_path / "uncut", *words, torchrun=2).returncode == 0
-    restarted = train(genome_folder, tmp_path / "cut", *words, env={**cut("ckpt.pt", 2), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}, start=[*TORCHRUN, "--standalone", "--nproc_per_node=2", "--max_restarts=1"])
-    assert restarted.returncode == 0 and "resuming" in restarted.stdout, restarted.stdout + restarted.stderr
+    restarted = train(
+        genome_folder,
+        tmp_path / "cut",
+        *words,
+        env={**cut("ckpt.pt", 2), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+        start=[*TORCHRUN, "--standalone", "--nproc_per_node=2", "--max_restarts=1"],
+    )
+    assert restarted.returncode == 0 and "resuming" in restarted.stdout, (
+        restarted.stdout + restarted.stderr
+    )
     same_run(tmp_path / "uncut", tmp_path / "cut")
 
 
@@ -32,36 +43,78 @@ def test_ten_steps_are_the_same_on_one_two_and_four_processes(genome_folder, tmp
         assert process.returncode == 0, process.stderr
         losses.append([float(row["loss"]) for row in rows(out) if row["loss"]])
     assert len(losses[0]) == 10
-    assert losses[1] == pytest.approx(losses[0], abs=1e-5) and losses[2] == pytest.approx(losses[0], abs=1e-5)
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5) and losses[2] == pytest.approx(
+        losses[0], abs=1e-5
+    )
 
 
 @pytest.mark.slow
 def test_a_run_resumes_on_another_number_of_processes(genome_folder, tmp_path):
     words = ("--max_iters=10", "--eval_interval=5", "--markov_order=0")
     assert train(genome_folder, tmp_path / "one", *words).returncode == 0
-    assert train(genome_folder, tmp_path / "changing", *words, env=cut("ckpt.pt", 2), torchrun=2).returncode != 0
+    assert (
+        train(
+            genome_folder, tmp_path / "changing", *words, env=cut("ckpt.pt", 2), torchrun=2
+        ).returncode
+        != 0
+    )
     assert train(genome_folder, tmp_path / "changing", *words, torchrun=4).returncode == 0
-    one, changing = ([float(row["loss"]) for row in rows(tmp_path / x) if row["loss"]] for x in ("one", "changing"))
+    one, changing = (
+        [float(row["loss"]) for row in rows(tmp_path / x) if row["loss"]]
+        for x in ("one", "changing")
+    )
     assert len(one) == 10 and changing == pytest.approx(one, abs=1e-5)
 
 
 @pytest.mark.slow
 def test_two_nodes_lose_one_and_resume(genome_folder, tmp_path):
-    """A node is killed whole: the other ends by itself, and the same two commands go on to what one node with two processes reaches."""
-    words = [f"--dataset={genome_folder}", *TINY, "--max_iters=60", "--eval_interval=4", "--markov_order=0"]
+    """A node is killed whole: the other ends by itself, and the same two commands go on to what one
+    node with two processes reaches.
+    """
+    words = [
+        f"--dataset={genome_folder}",
+        *TINY,
+        "--max_iters=60",
+        "--eval_interval=4",
+        "--markov_order=0",
+    ]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
     def nodes():
-        line = [*TORCHRUN, "--nnodes=2", "--nproc_per_node=1", "--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{port}", "--rdzv_id=1", "train.py", *words, f"--out_dir={tmp_path / 'two'}"]
-        return [subprocess.Popen(line, cwd=ROOT, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)]
+        line = [
+            *TORCHRUN,
+            "--nnodes=2",
+            "--nproc_per_node=1",
+            "--rdzv_backend=c10d",
+            f"--rdzv_endpoint=127.0.0.1:{port}",
+            "--rdzv_id=1",
+            "train.py",
+            *words,
+            f"--out_dir={tmp_path / 'two'}",
+        ]
+        return [
+            subprocess.Popen(
+                line,
+                cwd=ROOT,
+                start_new_session=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for _ in range(2)
+        ]
 
     first, second = nodes()
     while not (tmp_path / "two" / "ckpt.pt").exists():
-        assert first.poll() is None and second.poll() is None, first.communicate()[0] + second.communicate()[0]
+        assert first.poll() is None and second.poll() is None, (
+            first.communicate()[0] + second.communicate()[0]
+        )
         time.sleep(0.05)
-    children = subprocess.run(["pgrep", "-P", str(second.pid)], capture_output=True, text=True).stdout.split()
+    children = subprocess.run(
+        ["pgrep", "-P", str(second.pid)], capture_output=True, text=True
+    ).stdout.split()
     for pid in (second.pid, *map(int, children)):
         os.kill(pid, signal.SIGKILL)
     began = time.time()
@@ -70,6 +123,18 @@ def test_two_nodes_lose_one_and_resume(genome_folder, tmp_path):
     assert 0 < step < 60, "killed too late to tell"
     again = nodes()
     texts = [node.communicate(timeout=120)[0] for node in again]
-    assert [node.returncode for node in again] == [0, 0] and any("resuming" in text for text in texts), texts
-    assert train(genome_folder, tmp_path / "one", "--max_iters=60", "--eval_interval=4", "--markov_order=0", torchrun=2).returncode == 0
+    assert [node.returncode for node in again] == [0, 0] and any(
+        "resuming" in text for text in texts
+    ), texts
+    assert (
+        train(
+            genome_folder,
+            tmp_path / "one",
+            "--max_iters=60",
+            "--eval_interval=4",
+            "--markov_order=0",
+            torchrun=2,
+        ).returncode
+        == 0
+    )
     same_run(tmp_path / "one", tmp_path / "two")

@@ -1,19 +1,23 @@
 """The GPT, Muon and the Markov models: properties, and known answers."""
+
 import math
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from data import encode, reverse_complement
-from model import GPT, N, GPTConfig, base_nll, relu2
 from markov import Markov, kmers
+from model import GPT, GPTConfig, N, base_nll, relu2
 from optim import Muon, orthogonalize
 
 
 def small(scale=0.3, **changes):
-    """A GPT whose weights are all drawn at random, so that nothing is hidden by the zeros of initialisation."""
+    """A GPT whose weights are all drawn at random, so that nothing is hidden by the zeros of
+    initialisation.
+    """
     torch.manual_seed(0)
     model = GPT(GPTConfig(**{**dict(block_size=48, n_layer=3, n_head=2, n_embd=32), **changes}))
     for p in model.parameters():
@@ -22,24 +26,30 @@ def small(scale=0.3, **changes):
 
 
 def test_initial_loss_is_uniform_over_the_four_bases():
-    """ln 4, not ln 5: N is read and never predicted, so the head has no row for it; and the head starts at zero."""
+    """ln 4, not ln 5: N is read and never predicted, so the head has no row for it; and the head
+    starts at zero.
+    """
     model = GPT(GPTConfig(block_size=32, n_layer=2, n_head=2, n_embd=32))
     bases = torch.randint(0, 5, (4, 32))
     nll = base_nll(model, bases)
-    assert torch.allclose(nll[bases < N], torch.tensor(math.log(4))) and (nll[bases == N] == 0).all()
+    assert (
+        torch.allclose(nll[bases < N], torch.tensor(math.log(4))) and (nll[bases == N] == 0).all()
+    )
 
 
 def test_causality_by_gradient():
     model = small()
     reach = []
-    model.blocks[0].register_forward_pre_hook(lambda module, args: reach.append(args[0]))  # the embedded input
+    model.blocks[0].register_forward_pre_hook(
+        lambda module, args: reach.append(args[0])
+    )  # the embedded input
     tokens = torch.randint(0, 5, (1, 20))
     for t in (0, 7, 19):
         reach.clear()
         logits = model(tokens)
-        gradient, = torch.autograd.grad(logits[0, t].sum(), reach[0])
+        (gradient,) = torch.autograd.grad(logits[0, t].sum(), reach[0])
         size = gradient[0].abs().sum(-1)
-        assert (size[:t + 1] > 0).all() and (size[t + 1:] == 0).all()
+        assert (size[: t + 1] > 0).all() and (size[t + 1 :] == 0).all()
 
 
 def test_a_later_token_changes_no_earlier_logit():
@@ -63,7 +73,9 @@ def test_the_stem_reads_its_last_bases_and_no_others():
 
 def test_a_detector_adds_up_its_letters_and_nothing_for_n():
     model = small(stem_bases=3, stem_width=1, n_embd=4)
-    weights = model.stem.detect.weight.view(3, 4)  # base before the last but one ... last base, A C G T
+    weights = model.stem.detect.weight.view(
+        3, 4
+    )  # base before the last but one ... last base, A C G T
     found = relu2(weights[0, 2] + weights[2, 1])
     assert torch.allclose(model.stem(torch.tensor([[2, N, 1]])), found * model.stem.out.weight.T)
 
@@ -78,15 +90,20 @@ def test_cached_equals_full_at_every_position(pieces):
         for piece in tokens.split(pieces, 1):
             steps.append(model(piece, cache))
             if cache.pos < 48:  # tokens that are taken back leave no trace
-                model(torch.randint(0, 5, (3, 5))[:, :48 - cache.pos], cache)
+                model(torch.randint(0, 5, (3, 5))[:, : 48 - cache.pos], cache)
                 cache.pos = sum(s.size(1) for s in steps)
     assert torch.allclose(torch.cat(steps, 1), full, atol=1e-5)
 
 
 def test_nll_of_a_known_sequence():
     model, bases = small(), torch.tensor([[0, 1, 4, 2]])
-    logp = model(torch.tensor([[4, 0, 1, 4]])).log_softmax(-1)  # start symbol, then all but the last; a real N is an input too
-    assert torch.allclose(base_nll(model, bases), -torch.stack([logp[0, 0, 0], logp[0, 1, 1], torch.zeros(()), logp[0, 3, 2]])[None])
+    logp = model(torch.tensor([[4, 0, 1, 4]])).log_softmax(
+        -1
+    )  # start symbol, then all but the last; a real N is an input too
+    assert torch.allclose(
+        base_nll(model, bases),
+        -torch.stack([logp[0, 0, 0], logp[0, 1, 1], torch.zeros(()), logp[0, 3, 2]])[None],
+    )
 
 
 def test_wrong_shape_of_model_is_refused():
@@ -108,7 +125,10 @@ def test_newton_schulz_flattens_the_spectrum(shape):
     values = torch.linalg.svdvals(orthogonalize(G))
     assert values.min() > 0.3 and values.max() < 1.3  # the quintic's band about 1
     U, _, V = torch.linalg.svd(G, full_matrices=False)
-    assert torch.nn.functional.cosine_similarity(orthogonalize(G).flatten(), (U @ V).flatten(), 0) > 0.95
+    assert (
+        torch.nn.functional.cosine_similarity(orthogonalize(G).flatten(), (U @ V).flatten(), 0)
+        > 0.95
+    )
 
 
 def test_muon_treats_each_matrix_alone_and_qkv_as_three():
@@ -121,7 +141,9 @@ def test_muon_treats_each_matrix_alone_and_qkv_as_three():
     Muon(weights, lr=0.1).step()
     for w, old, g in zip(weights, before, gradients):
         parts = g.split(16) if len(g) == 48 else [g]
-        expected = torch.cat([orthogonalize(p[None])[0] * max(1, len(p) / 16) ** 0.5 for p in parts])
+        expected = torch.cat(
+            [orthogonalize(p[None])[0] * max(1, len(p) / 16) ** 0.5 for p in parts]
+        )
         assert torch.allclose(old - w, 0.1 * expected, atol=1e-5)
 
 
@@ -134,7 +156,9 @@ def test_muon_momentum_is_nesterov():
     old, weight.grad = weight.detach().clone(), second
     muon.step()
     buffer = 0.5 * (0.5 * first) + 0.5 * second
-    assert torch.allclose(old - weight, orthogonalize((0.5 * second + 0.5 * buffer)[None])[0], atol=1e-5)
+    assert torch.allclose(
+        old - weight, orthogonalize((0.5 * second + 0.5 * buffer)[None])[0], atol=1e-5
+    )
 
 
 def test_a_step_of_muon_lowers_a_loss():
@@ -147,25 +171,35 @@ def test_a_step_of_muon_lowers_a_loss():
 
 
 def naive_markov(bases, order, strength):
-    """P(base | context) by dictionaries, both strands: one {context: four probabilities} for each length of context."""
+    """P(base | context) by dictionaries, both strands: one {context: four probabilities} for each
+    length of context.
+    """
     counts = [{} for _ in range(order + 1)]
     for strand in (bases, reverse_complement(bases)):
         for i in range(len(strand) - order):
-            *context, base = (int(b) for b in strand[i:i + order + 1])
+            *context, base = (int(b) for b in strand[i : i + order + 1])
             if max(context) < N and base < N:
                 for k in range(order + 1):
-                    counts[k].setdefault(tuple(context[order - k:]), np.zeros(4))[base] += 1
+                    counts[k].setdefault(tuple(context[order - k :]), np.zeros(4))[base] += 1
     tables, shorter = [], {(): np.full(4, 0.25)}
     for level in counts:
-        tables.append({context: (c + strength * shorter[context[1:]]) / (c.sum() + strength) for context, c in level.items()})
+        tables.append(
+            {
+                context: (c + strength * shorter[context[1:]]) / (c.sum() + strength)
+                for context, c in level.items()
+            }
+        )
         shorter = tables[-1]
     return tables
 
 
-@given(st.integers(1, 15), st.lists(st.sampled_from((0, 1, 2, 3, 3, 2, 1, 0, 3, N)), min_size=15, max_size=60))
+@given(
+    st.integers(1, 15),
+    st.lists(st.sampled_from((0, 1, 2, 3, 3, 2, 1, 0, 3, N)), min_size=15, max_size=60),
+)
 def test_kmers_are_numbers_in_base_4_and_negative_at_n(k, tokens):
     found = kmers(torch.tensor(tokens), k).tolist()
-    windows = [tokens[i:i + k] for i in range(len(tokens) - k + 1)]
+    windows = [tokens[i : i + k] for i in range(len(tokens) - k + 1)]
     assert len(found) == len(windows)
     for number, window in zip(found, windows):
         assert number < 0 if N in window else number == int("".join(map(str, window)), 4)
@@ -175,7 +209,9 @@ def test_markov_against_dictionaries():
     rng = np.random.default_rng(0)
     bases = rng.integers(0, 4, 400).astype(np.uint8)
     bases[rng.integers(0, 400, 10)] = N
-    model = Markov(bases | 8 * rng.integers(0, 2, 400).astype(np.uint8), 3, strength=5.0, chunk=64)  # chunks and repeat bits change nothing
+    model = Markov(
+        bases | 8 * rng.integers(0, 2, 400).astype(np.uint8), 3, strength=5.0, chunk=64
+    )  # chunks and repeat bits change nothing
     tables = naive_markov(bases, 3, 5.0)
     tokens = torch.tensor([[4, 0, 1, 2, 3, 3, 4, 1, 2, 0, 0]])
     p = model(tokens).exp()[0]
@@ -186,7 +222,10 @@ def test_markov_against_dictionaries():
                 break
             context.insert(0, int(tokens[0, t - k]))
         if tuple(context) in tables[len(context)]:
-            assert np.allclose(p[t].numpy(), tables[len(context)][tuple(context)], atol=1e-6), (t, context)
+            assert np.allclose(p[t].numpy(), tables[len(context)][tuple(context)], atol=1e-6), (
+                t,
+                context,
+            )
 
 
 def test_markov_lower_orders_come_from_the_higher_by_summing():
@@ -194,7 +233,9 @@ def test_markov_lower_orders_come_from_the_higher_by_summing():
     high, low = Markov(bases, 6), Markov(bases, 2)
     high.order = 2
     tokens = torch.randint(0, 5, (3, 40))
-    assert torch.allclose(high(tokens), low(tokens), atol=1e-2)  # but for the first bases of the sequence, which start no 7-mer
+    assert torch.allclose(
+        high(tokens), low(tokens), atol=1e-2
+    )  # but for the first bases of the sequence, which start no 7-mer
     assert torch.allclose(high(tokens).exp().sum(-1), torch.ones(3, 40))
 
 

@@ -1,4 +1,7 @@
-"""Put on PYTHONPATH, this sends a training run the signal CUT_SIGNAL, 9 if unset, as it is about to rename a file to CUT_NAME for the CUT_COUNT-th time."""
+"""Put on PYTHONPATH, this sends a training run the signal CUT_SIGNAL, 9 if unset, as it is about to
+rename a file to CUT_NAME for the CUT_COUNT-th time.
+"""
+
 import os
 import sys
 

@@ -97,16 +97,18 @@ LIMITS = {  # lowest and highest value
 # ---- the data
 
 
-def target_weights(bytes):
-    """What each byte weighs as a target in the training loss: uint8 -> float32, the same shape.
+def target_weights(raw):
+    """What each base weighs as a target in the training loss: uint8 -> float32, the same shape.
 
-    N weighs nothing, a soft-masked repeat repeat_weight, any other base 1. The loss divides by the
-    sum of these weights, so this function alone decides what a base counts.
+    raw: bytes as in the .bin, a base and its repeat bit.
+
+    N weighs nothing, a soft-masked repeat repeat_weight, any other base 1. The loss divides by
+    the sum of these weights, so this function alone decides what a base counts.
     """
-    table = torch.zeros(16)
+    table = torch.zeros(16, device=raw.device)
     table[:N] = 1
     table[REPEAT : REPEAT + N] = repeat_weight
-    return table.to(bytes.device)[bytes.long()]
+    return table[raw.long()]
 
 
 class Loader:
@@ -282,12 +284,12 @@ def train_step(learner, batch, weight_sum, team):
     """
     model, optimizers, scaler = learner.model, learner.optimizers, learner.scaler
     loss = torch.zeros((), device=team.device)
-    for bytes in batch:
+    for raw in batch:
         if team.signals:
             break
         with team.autocast:
-            nll = base_nll(model, (bytes & 7).long())
-        part = (nll * target_weights(bytes)).sum() / weight_sum
+            nll = base_nll(model, (raw & 7).long())
+        part = (nll * target_weights(raw)).sum() / weight_sum
         scaler.scale(part).backward()
         loss += part.detach()
     if team.told_to_stop():
@@ -299,9 +301,7 @@ def train_step(learner, batch, weight_sum, team):
             scaler.unscale_(optimizer)
     grad_norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip or math.inf)
     overflowed = scaler.is_enabled() and not torch.isfinite(grad_norm)
-    if (
-        not overflowed
-    ):  # where float16 overflowed both optimisers skip the step, and the scale halves
+    if not overflowed:  # else both optimisers skip the step, and the scale halves
         optimizers.step()
     if scaler.is_enabled():
         scaler.update()
@@ -325,9 +325,8 @@ def evaluate(model, windows, rows, team=None):
     for i in range(team.rank * rows, len(windows), team.world * rows):
         if team.signals:
             break
-        x = np.full(
-            (rows, windows.shape[1]), N, np.uint8
-        )  # always whole batches: one shape, compiled once
+        # always a whole batch, the last one filled up with N: one shape, compiled once
+        x = np.full((rows, windows.shape[1]), N, np.uint8)
         x[: len(windows) - i] = windows[i : i + rows]
         bases = torch.from_numpy(x & 7).to(team.device).long()
         with team.autocast:

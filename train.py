@@ -101,7 +101,6 @@ def target_weights(raw):
     """What each base weighs as a target in the training loss: uint8 -> float32, the same shape.
 
     raw: bytes as in the .bin, a base and its repeat bit.
-
     N weighs nothing, a soft-masked repeat repeat_weight, any other base 1. The loss divides by
     the sum of these weights, so this function alone decides what a base counts.
     """

@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+LETTERS = 4  # A, C, G, T: tokens 0 to 3, inputs and targets
 N = 4  # the token that is an input and never a target
-HEAD_ROWS = (
-    8  # four letters, padded to eight rows because a GPU's matrix units like multiples of eight
-)
+HEAD_ROWS = 8  # the four letters, padded because a GPU's matrix units like multiples of eight
 
 
 @dataclass
@@ -62,16 +61,14 @@ class Stem(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.bases = config.stem_bases
-        self.detect = nn.Linear(config.stem_bases * N, config.stem_width, bias=False)
+        self.detect = nn.Linear(config.stem_bases * LETTERS, config.stem_width, bias=False)
         self.out = nn.Linear(config.stem_width, config.n_embd, bias=False)
 
     def forward(self, tokens):
         """(B, stem_bases - 1 + T) tokens -> (B, T, n_embd), for the last T of them."""
         windows = tokens.unfold(1, self.bases, 1)  # (B, T, stem_bases)
-        letters = torch.arange(N, device=tokens.device)
-        one_hot = (
-            windows[..., None] == letters
-        )  # (B, T, stem_bases, 4); all zeros where the token is N
+        letters = torch.arange(LETTERS, device=tokens.device)
+        one_hot = windows[..., None] == letters  # (B, T, stem_bases, 4), all zeros for N
         matches = self.detect(one_hot.flatten(2).to(self.detect.weight.dtype))
         return self.out(relu2(matches))
 
@@ -201,7 +198,7 @@ class GPT(nn.Module):
 
         Their number is also the N of 6 N flops a token.
         """
-        return [*(p for p in self.blocks.parameters()), self.stem.out.weight]
+        return [*self.blocks.parameters(), self.stem.out.weight]
 
     def new_cache(self, batch, dtype):
         """An empty Cache for `batch` sequences; dtype: of keys and values."""
@@ -242,7 +239,7 @@ class GPT(nn.Module):
 
     def forward(self, idx, cache=None):
         """(B, T) tokens -> (B, T, 4) float32 logits of the base that follows each."""
-        return self.lm_head(self.states(idx, cache))[..., :N].float()
+        return self.lm_head(self.states(idx, cache))[..., :LETTERS].float()
 
 
 def base_nll(model, bases):

@@ -14,7 +14,7 @@ from torch import nn
 import model
 import optim
 import train
-from model import MLP, Attention, Block, N, Stem, norm, relu2, rotate
+from model import LETTERS, MLP, Attention, Block, N, Stem, norm, relu2, rotate
 
 
 @dataclass
@@ -115,7 +115,7 @@ class NormedStem(Stem):
 
     def forward(self, tokens):
         windows = tokens.unfold(1, self.bases, 1)
-        one_hot = windows[..., None] == torch.arange(N, device=tokens.device)
+        one_hot = windows[..., None] == torch.arange(LETTERS, device=tokens.device)
         matches = self.detect(one_hot.flatten(2).to(self.detect.weight.dtype))
         return self.out(relu2(norm(matches)))
 

@@ -41,9 +41,7 @@ ccre = ""  # a BED of elements; "": ccre.bed in the dataset's folder, else ENCOD
 split = "test"  # whose DART-Eval chromosomes to test on: train | val | test
 only = ""  # zero_shot | probe, to do one of the two
 full = False  # the official size: all pairs, a probe of 150 epochs; days without a large GPU
-max_pairs = (
-    0  # pairs scored, evenly spaced; 0: all on a GPU (5,000 on both strands), 1,000 on a CPU
-)
+max_pairs = 0  # pairs scored; 0: all on a GPU (5,000 of them on both strands), 1,000 on a CPU
 probe_pairs = 0  # pairs that the probe trains on; 0: 5,000 on a GPU, 1,000 on a CPU
 probe_epochs = 20  # passes over them
 layer = -1  # the probe reads the states after this many blocks; -1: after all, as the official one
@@ -165,16 +163,15 @@ def zero_shot_rows(gpt, markov, best):
     return rows
 
 
-def zero_shot(candidates, pairs, kinds, n_twice, results):
+def run_zero_shot(candidates, pairs, kinds, n_twice, at_once, results):
     """Score the (M, 2, WINDOW) pairs by each candidate. kinds: (M,) classes of their elements;
-    n_twice: how many to score on both strands.
+    n_twice: how many to score on both strands; at_once: windows at a time.
     """
     twice = spaced(np.arange(len(pairs)), n_twice)
     if len(twice) < len(pairs):
         results.method.append(f"both strands: {len(twice):,} of the pairs")
     for candidate in candidates:
         began = time.perf_counter()
-        at_once = windows_at_once(candidate.device.type)
         result, difference = judge(candidate, pairs, twice, kinds, at_once)
         seconds = time.perf_counter() - began
         if candidate.precision != torch.float32:
@@ -214,47 +211,38 @@ def probe_rows(gpt, markov):
     ]
 
 
-def probe(probes, pairs, folds, kind_of_folds, n_layer, torch_device, results):
-    """Train and test each probe on the (M, 2, WINDOW) pairs, of which folds are made_folds's."""
+def run_probes(probes, pairs, folds, kind_of_folds, gpt, at_once, results):
+    """Train and test each probe on the (M, 2, WINDOW) pairs, by their folds, as make_folds gives
+    them; at_once: windows at a time.
+    """
     epochs = probe_epochs
     batch = probe_batch or min(2048, max(16, len(folds[0][0]) // 32))
     if full:
         epochs = 150
         batch = 2048
     results.method.append(notes.about_probe(kind_of_folds, folds, epochs, batch, full))
-    if layer >= 0:
-        results.method.append(notes.about_layer(layer, n_layer))
-    if pool:
-        results.method.append(notes.POOLED)
-    kept = 2 * WINDOW * len(pairs)
-    computed = 0
-    for train, val, test in folds:
-        computed += 2 * WINDOW * (epochs * (len(train) + len(val)) + len(test))
-    print(
-        f"each probe reads {kept:.1e} bases if their states fit in probe_memory, "
-        f"{computed:.1e} if each epoch computes them",
-        flush=True,
-    )
-    for row in probes:
+    results.method += notes.about_states(layer, gpt.model.config.n_layer, pool)
+    print(notes.probe_cost(folds, len(pairs), epochs), flush=True)
+    for probe in probes:
         began = time.perf_counter()
         margins = train_probe(
-            row.embed,
+            probe.embed,
             pairs,
             folds,
-            row.network,
-            row.learning_rate,
+            probe.network,
+            probe.learning_rate,
             epochs,
             batch,
             shuffle=not full,
             memory=probe_memory,
-            chunk=(windows_at_once(torch_device.type) + 1) // 2,
+            chunk=(at_once + 1) // 2,
             seed=seed,
-            name=row.name,
-            device=torch_device,
+            name=probe.name,
+            device=gpt.device,
         )
         tested = ~np.isnan(margins).any(1)
-        result = probe_metrics(margins[tested], row.tie)
-        results.record(row.name, "probe", result, time.perf_counter() - began)
+        result = probe_metrics(margins[tested], probe.tie)
+        results.record(probe.name, "probe", result, time.perf_counter() - began)
 
 
 # ---- all of it
@@ -295,14 +283,15 @@ def main(words=None):
     results = Results(settings, checkpoint["step"], about, json)
 
     markov = count_markov(genome)
+    at_once = windows_at_once(torch_device.type)
     if only != "probe":
         best = best_order(markov, genome, elements, rows, tested, results)
-        zero_shot(zero_shot_rows(gpt, markov, best), pairs, chosen.kind, n_twice, results)
+        candidates = zero_shot_rows(gpt, markov, best)
+        run_zero_shot(candidates, pairs, chosen.kind, n_twice, at_once, results)
     if only != "zero_shot":
         pairs, _ = make_pairs(genome, elements[probed])
         probes = probe_rows(gpt, markov)
-        n_layer = model.config.n_layer
-        probe(probes, pairs, folds, kind_of_folds, n_layer, torch_device, results)
+        run_probes(probes, pairs, folds, kind_of_folds, gpt, at_once, results)
     results.print_table()
 
 

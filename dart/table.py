@@ -1,0 +1,120 @@
+"""The results: a line and a file as each of them comes, and the table beside the published ones."""
+
+import json
+from pathlib import Path
+
+PUBLISHED = {  # zero-shot, probe, paired probe
+    "ab initio CNN": (None, 0.846, 0.932),
+    "Nucl. Transformer v2 500M": (0.745, 0.819, 0.917),
+    "Mistral-DNA": (0.863, 0.759, 0.859),
+    "DNABERT-2": (0.876, 0.847, 0.943),
+    "HyenaDNA large-1m": (0.891, 0.847, 0.935),
+    "GENA-LM large": (0.947, 0.887, 0.959),
+    "Caduceus-PS 131k (*)": (0.971, 0.726, 0.896),
+    "Evo 2 7B (+)": (0.976, None, None),
+}
+FOOTNOTE = (
+    "published: Table 3 of arXiv:2412.05430v1 (from a third party's transcript), on ENCODE's "
+    "2,348,854 elements, one strand, float32; but for\n"
+    "the CNN, which has no pretraining, those models saw the test chromosomes in theirs, "
+    "and so did Evo 2, whose row is no part of that table\n"
+    "(*) its probe saw two positions only, an artefact of the official script  "
+    "(+) unofficial, read off a plot of the Evo 2 fork of DART-Eval"
+)
+HEAD = (
+    "DART-Eval Task 1",
+    "zero-shot (95 %)",
+    "ties",
+    "both strands",
+    "probe",
+    "probe, paired",
+    "AUROC",
+)
+PUBLISHED_HEAD = ("published", "zero-shot", "", "", "probe", "paired", "")
+
+
+class Results:
+    """What eval_dart.py finds.
+
+    settings: of the run. step: of the checkpoint. about: lines on the data, printed at once. path:
+    a JSON file, rewritten as each result comes; "" for none.
+    """
+
+    def __init__(self, settings, step, about, path):
+        self.settings = settings
+        self.step = step
+        self.about = about
+        self.method = []  # lines on how things were measured, printed with the table
+        self.models = {}  # name -> {"zero_shot": result, "probe": result}
+        self.path = path
+        print("\n".join(about), flush=True)
+
+    def record(self, name, task, result, seconds):
+        """Keep a model's result, print it and write the file; task: zero_shot or probe."""
+        result["seconds"] = round(seconds, 1)
+        self.models.setdefault(name, {})[task] = result
+        if "paired" in result:
+            value = f"(paired) {result['paired']:.3f}"
+        else:
+            value = f"{result['accuracy']:.3f}"
+        print(f"{name}: {task} {value}, {result['seconds']} s", flush=True)
+        if self.path:
+            self.write()
+
+    def write(self):
+        """Write the JSON file beside its place, then move it there: a reader sees a whole file."""
+        held = {
+            "settings": self.settings,
+            "step": self.step,
+            "notes": self.about + self.method,
+            "models": self.models,
+            "published": PUBLISHED,
+            "footnote": FOOTNOTE,
+        }
+        temporary = Path(f"{self.path}.tmp")
+        temporary.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+        temporary.replace(self.path)
+
+    def print_table(self):
+        """Our models, then the published ones."""
+        lines = [HEAD]
+        for name, result in self.models.items():
+            lines.append(table_line(name, result.get("zero_shot"), result.get("probe")))
+        lines.append(PUBLISHED_HEAD)
+        for name, (zero_shot, probe, paired) in PUBLISHED.items():
+            cells = (number(zero_shot), "-", "-", number(probe), number(paired), "-")
+            lines.append((name, *cells))
+        print()
+        for line in self.method:
+            print(line)
+        print()
+        for name, zero_shot, ties, both_strands, probe, paired, auroc in lines:
+            left = f"{name:26}{zero_shot:21}{ties:>7}"
+            print(f"{left}  {both_strands:21}{probe:7}{paired:21}{auroc}")
+        print(FOOTNOTE)
+
+
+def table_line(name, zero_shot, probe):
+    """The cells of one of our models; zero_shot, probe: its results, or None."""
+    accuracy = ties = both_strands = "-"
+    if zero_shot:
+        accuracy = number_and_interval(zero_shot, "accuracy")
+        ties = str(zero_shot["ties"])
+        if zero_shot.get("both_strands"):
+            both_strands = number_and_interval(zero_shot["both_strands"], "accuracy")
+    single = paired = auroc = "-"
+    if probe:
+        single = number(probe["accuracy"])
+        paired = number_and_interval(probe, "paired")
+        auroc = number(probe["auroc"])
+    return name, accuracy, ties, both_strands, single, paired, auroc
+
+
+def number(value):
+    """Three decimals, or a dash for None."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def number_and_interval(result, key):
+    """A share with its 95 % interval."""
+    return f"{result[key]:.3f} ({result['low']:.3f}-{result['high']:.3f})"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-import eval_dart as dart
+from dart.zero_shot import score
 from model import GPT, GPTConfig, N
 from sample import generate
 from tests.conftest import ROOT
@@ -85,8 +85,8 @@ def test_task_1_on_the_gpu():
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.3)
     pairs = np.random.default_rng(0).integers(0, 4, (24, 2, 350)).astype(np.uint8)
-    cpu = dart.score(model, pairs)
-    assert dart.score(model.cuda(), pairs, device="cuda") == pytest.approx(cpu, abs=0.01)
+    cpu = score(model, pairs)
+    assert score(model.cuda(), pairs, device="cuda") == pytest.approx(cpu, abs=0.01)
     folds = [np.split(np.arange(24), (12, 18))]
     for scored, pool, make in (
         (model, "", dart.CNN),

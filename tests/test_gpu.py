@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from dart.networks import CNN, AbInitio, linear
+from dart.probe import states, train_probe
 from dart.zero_shot import score
 from model import GPT, GPTConfig, N
 from sample import generate
@@ -89,10 +91,10 @@ def test_task_1_on_the_gpu():
     assert score(model.cuda(), pairs, device="cuda") == pytest.approx(cpu, abs=0.01)
     folds = [np.split(np.arange(24), (12, 18))]
     for scored, pool, make in (
-        (model, "", dart.CNN),
-        (None, "", dart.AbInitio),
-        (model, "mean", dart.linear),
+        (model, "", CNN),
+        (None, "", AbInitio),
+        (model, "mean", linear),
     ):
-        embed = partial(dart.states, scored, device="cuda", pool=pool)
-        margin = dart.train_probe(embed, pairs, folds, make, epochs=1, batch=8, device="cuda")
+        embed = partial(states, scored, device="cuda", pool=pool)
+        margin = train_probe(embed, pairs, folds, make, epochs=1, batch=8, device="cuda")
         assert np.isfinite(margin[18:]).all()

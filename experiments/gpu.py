@@ -33,24 +33,30 @@ class Part:
     limit: int
 
 
-def bench(part, args, *words):
-    """The words of a part of the benchmark, which leaves its rows in a JSON file."""
-    given = [part, f"--json={args.out / 'bench'} {part} {' '.join(words)}.json", *words]
-    return ["-m", "experiments.bench", *given, *(["--quick"] if args.small else [])]
+def bench(name, limit, args, *words):
+    """A Part of the benchmark, which leaves its rows in a JSON file; words: a part of it, and
+    settings.
+    """
+    given = ["-m", "experiments.bench", *words, f"--json={args.out / name}.json"]
+    if args.small:
+        given.append("--quick")
+    return Part(name, given, limit)
 
 
 def speed_parts(args):
     """Tests on the GPU; training at 85M beside nanoGPT, two contexts; sampling; pairs."""
-    beside = [f"--nanogpt={args.nanogpt}", "--variants=True", "--rounds=5", "--seconds=2"]
-    only = [[], []] if args.small else [["--only=1024x32"], ["--only=4096x8"]]
+    clone = f"--nanogpt={args.nanogpt}"
     sizes = ["--rounds=3", "--seconds=2"]
-    return [
-        Part("tests on the GPU", ["-m", "pytest", "-m", "gpu", "-q", "-x"], 120),
-        Part("training, 1,024", bench("train", args, *only[0], *beside), 170),
-        Part("training, 4,096", bench("train", args, *only[1], *beside), 170),
-        Part("sampling", bench("sample", args, f"--nanogpt={args.nanogpt}", *sizes), 60),
-        Part("pairs of Task 1", bench("eval", args, *sizes), 40),
-    ]
+    train = ["train", clone, "--variants=True", "--rounds=5", "--seconds=2"]
+    parts = [Part("tests on the GPU", ["-m", "pytest", "-m", "gpu", "-q", "-x"], 120)]
+    if args.small:
+        parts.append(bench("training", 170, args, *train))
+    else:
+        parts.append(bench("training, 1,024", 170, args, *train, "--only=1024x32"))
+        parts.append(bench("training, 4,096", 170, args, *train, "--only=4096x8"))
+    parts.append(bench("sampling", 60, args, "sample", clone, *sizes))
+    parts.append(bench("pairs of Task 1", 40, args, "eval", *sizes))
+    return parts
 
 
 def loss_parts(args):
@@ -155,7 +161,7 @@ def main():
     for part in parts:
         ended, seconds = run(part, args)
         print(f"{part.name}: {ended}, {seconds:.0f} s", flush=True)
-    for path in sorted(args.out.glob("bench *.json")):
+    for path in sorted(args.out.glob("*.json")):
         print_rows(path)
     if (args.out / "against" / "report.json").exists():
         print("\n".join(time_to_loss(args.out / "against")))

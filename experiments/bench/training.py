@@ -70,10 +70,10 @@ class Bfloat16Residual(model.GPT):
         return super().embed(idx, cache).to(torch.bfloat16)
 
 
-VARIANTS = {  # what a GPU may like better
+VARIANTS = {"bfloat16 residual": dict(gpt=Bfloat16Residual)}
+GPU_VARIANTS = {  # kinds of attention that a CPU has not
     "cuDNN's attention": dict(attention=SDPBackend.CUDNN_ATTENTION),
     "flash attention": dict(attention=SDPBackend.FLASH_ATTENTION),
-    "bfloat16 residual": dict(gpt=Bfloat16Residual),
 }
 
 
@@ -166,7 +166,10 @@ def make_trainers(size, batch, team, options):
             clone = options.nanogpt
             makers[f"nanoGPT, {how}"] = partial(Theirs, clone, size, batch, compiled, team)
         if options.variants:
-            for name, changes in VARIANTS.items():
+            variants = dict(VARIANTS)
+            if team.device.type == "cuda":
+                variants.update(GPU_VARIANTS)
+            for name, changes in variants.items():
                 makers[f"ours, {name}, {how}"] = partial(
                     Ours, size, batch, compiled, team, **changes
                 )

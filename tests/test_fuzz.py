@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from config import read_command_line, read_config
 from data import Genome
-from eval_dart import read_bed
+from dart.elements import read_bed
 from model import GPT, GPTConfig
 from runtime.checkpoint import load_model
 from tests.conftest import write_genome

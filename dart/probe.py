@@ -75,13 +75,11 @@ class States:
         shape = self.compute(np.arange(1)).shape[1:]  # (2, T, C), pooled (2, C)
         self.channels = shape[-1]
         self.kept = None
-        for dtype in (torch.float32, torch.bfloat16):
-            fits = len(pairs) * shape.numel() * dtype.itemsize <= memory * 1e9
-            if fits and self.kept is None:
-                self.kept = torch.empty(len(pairs), *shape, dtype=dtype)
-        if self.kept is not None:
+        dtype = dtype_that_fits(len(pairs) * shape.numel(), memory)
+        if dtype is not None:
+            self.kept = torch.empty(len(pairs), *shape, dtype=dtype)
             for rows in bar(cut(np.arange(len(pairs)), chunk), f"{name}: states"):
-                self.kept[rows] = self.compute(rows).to("cpu", self.kept.dtype)
+                self.kept[rows] = self.compute(rows).to("cpu", dtype)
 
     def compute(self, rows):
         """(n,) numbers of pairs -> their states, (n, 2, ...)."""
@@ -94,6 +92,14 @@ class States:
         if self.kept is None:
             return self.compute(rows)
         return self.kept[rows]
+
+
+def dtype_that_fits(numbers, memory):
+    """float32 if so many numbers fit into `memory` GB, else bfloat16, or None if neither does."""
+    for dtype in (torch.float32, torch.bfloat16):
+        if numbers * dtype.itemsize <= memory * 1e9:
+            return dtype
+    return None
 
 
 def cut(rows, size):
@@ -224,6 +230,6 @@ def areas(margins):
     misses = size - hits  # controls at it
     controls_below = M - np.cumsum(misses)
     auroc = (hits * (controls_below + misses / 2)).sum() / M**2
-    precision_times_hits = hits * np.cumsum(hits) / np.cumsum(size)
-    auprc = precision_times_hits.sum() / M
+    hits_times_precision = hits * np.cumsum(hits) / np.cumsum(size)
+    auprc = hits_times_precision.sum() / M
     return float(auroc), float(auprc)

@@ -376,6 +376,8 @@ def main():
     comparison = Comparison(args)
     if comparison.gpu:
         torch.set_float32_matmul_precision("high")
+    else:
+        torch.set_num_threads(1)  # checkpoints are scored here, several at a time
     commit = commit_of(args.nanogpt)
     scored = int((comparison.windows & 7 < N).sum())
     print(

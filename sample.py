@@ -2,10 +2,13 @@
 
   python sample.py
   python sample.py --start=ACGTACGT --num_samples=4 --temperature=0.8 --out=samples.fa
-  python sample.py --start=chr21:22000000-22000500      (0-based, half-open, as in BED; from the prepared genome)
+  python sample.py --start=chr21:22000000-22000500
 
-A record is its prompt, if there was one, followed by the new bases. A summary of the new bases goes to standard error.
+A locus is 0-based and half-open, as in BED, and is read from the prepared genome. A record is its
+prompt, if there was one, followed by the new bases. A summary of the new bases goes to standard
+error.
 """
+
 import math
 import os
 import re
@@ -18,163 +21,357 @@ import torch
 from tqdm import tqdm
 
 from config import configure, die, find_dataset
-from data import N, Genome, decode, encode
+from data import Genome, N, decode, encode
+from model import LETTERS
 from runtime.checkpoint import load_model
 from runtime.device import pick_device
 
-ckpt = "out/ckpt.pt"     # the checkpoint to sample from
-start = ""               # what to continue: DNA, FILE:path, chr21:22000000-22000500 (if too long, its last block_size / 2)
-num_samples = 4          # records to write
-max_new_tokens = 1000    # new bases in each
-temperature = 1.0        # below 1: likelier bases; 0: always the likeliest
-top_k = 0                # sample from the k likeliest bases only; 0: all four
-seed = 1337              # same seed, num_samples, batch_size and machine: same DNA
-out = ""                 # a file to write instead of standard output
-dataset = ""             # prepared genome for a locus and for the comparison; default: the one trained on
-batch_size = 64          # records sampled at once: lower it when memory runs out
-device = "auto"          # auto | cuda | cpu | mps | cuda:1 ...
-dtype = "auto"           # auto | bfloat16 | float16 | float32
+ckpt = "out/ckpt.pt"  # the checkpoint to sample from
+start = ""  # what to continue: DNA, FILE:path or chr21:22000000-22000500; its end if it is too long
+num_samples = 4  # records to write
+max_new_tokens = 1000  # new bases in each
+temperature = 1.0  # below 1: likelier bases; 0: always the likeliest
+top_k = 0  # sample from the k likeliest bases only; 0: all four
+seed = 1337  # same seed, num_samples, batch_size and machine: same DNA
+out = ""  # a file to write instead of standard output
+dataset = ""  # prepared genome for a locus and the comparison; default: the one trained on
+batch_size = 64  # records sampled at once: lower it when memory runs out
+device = "auto"  # auto | cuda | cpu | mps | cuda:1 ...
+dtype = "auto"  # auto | bfloat16 | float16 | float32
+
+
+# ---- drawing bases
 
 
 @torch.inference_mode()
-def generate(model, prompt, n, temperature=1.0, top_k=0, generator=None, dtype=torch.float32, ahead=None):
-    """Yield n times the (B,) next bases after a (B, T) prompt of tokens that opens with the start symbol.
+def generate(
+    model, prompt, n, temperature=1.0, top_k=0, generator=None, dtype=torch.float32, ahead=None
+):
+    """Yield the next base of each row, n times: (B,) tokens, of A, C, G, T alone.
 
-    A base is the argmax of p / noise, which for noise from Exp(1) is a draw from p. All noise is drawn first: what it alone would choose
-    is a guess, right three times in four, and one pass of the model draws up to `ahead` bases, each behind the guesses before it. Those
-    behind right guesses are final, the same that one pass a base would draw; the others are the next pass's guesses (Wiggers and Hoogeboom, 2020).
-    By default 16, fewer on a CPU that many rows keep busy.
+    prompt: (B, T) tokens, the first of them the start symbol. dtype: of the cached keys and values.
+    ahead: how many bases a pass of the model may draw; None: what suits the device.
 
-    Keys and values are cached. When block_size tokens are in the cache it is made anew from the start symbol and the last half of
-    them, so every base is drawn knowing at least the block_size / 2 before it. N is never drawn: the model has no output for it.
+    nanoGPT's generate runs the model once for each token. This one guesses some bases, runs the
+    model once over all of them, and keeps those that turn out right. It yields the very bases that
+    one pass for each would (predictive sampling: Wiggers and Hoogeboom, 2020):
+
+    - All chance is drawn first, as noise for each base to come. A base is then a function of the
+      noise and the bases before it, and nothing else (see draw).
+    - The first guess at a base is what its noise alone would choose, if all four were equally
+      likely. The next base of DNA is so uncertain that this is right three times in four.
+    - A pass draws m bases, each behind the guesses before it. The first of them is final, and so is
+      each further one for as long as the guesses before it are right. What is drawn behind a wrong
+      guess is not final, but a better guess for the next pass.
+
+    The rows advance together, by what is final in all of them.
+
+    The context: when block_size tokens are cached, the cache is made anew from the start symbol and
+    the last block_size / 2 tokens, so each base is drawn knowing at least that many before it.
     """
-    size, end, cache = model.config.block_size, prompt.size(1), None
-    ahead = ahead or (16 if prompt.is_cuda else max(1, min(16, 64 // len(prompt))))
-    noise = torch.ones(n, len(prompt), N, device=prompt.device)
+    rows = len(prompt)
+    block_size = model.config.block_size
+    if ahead is None:
+        ahead = bases_per_pass(prompt)
+    noise = torch.ones(n, rows, LETTERS, device=prompt.device)
     if temperature > 0:
         noise.exponential_(generator=generator)
-    tokens = torch.cat((prompt, noise.argmin(-1).T), 1)  # up to `end` known, then guesses
-    while len(noise):
-        if end > size:
-            tokens, end, cache = torch.cat((tokens[:, :1], tokens[:, end - size // 2:]), 1), 1 + size // 2, None
-        cache = cache or model.new_cache(len(prompt), dtype)
-        m = min(ahead, len(noise), size + 1 - end)
-        logits = model(tokens[:, cache.pos:end + m - 1], cache)[:, -m:]
-        if top_k:
-            logits = logits.masked_fill(logits < logits.topk(top_k).values[..., -1:], -math.inf)
-        weights = (logits / temperature).softmax(-1) if temperature > 0 else logits
-        drawn = (weights / noise[:m].transpose(0, 1)).argmax(-1)
-        right = (drawn == tokens[:, end:end + m]).all(0)[:-1]
-        final = 1 + int(right.cumprod(0).sum())
-        tokens[:, end:end + m] = drawn
+    tokens = torch.cat((prompt, noise.argmin(-1).T), 1)
+    known = prompt.size(1)  # tokens[:, :known] are final, those behind them are guesses
+    done = 0  # bases yielded
+    cache = model.new_cache(rows, dtype)
+    while done < n:
+        if known > block_size:
+            tokens = torch.cat((tokens[:, :1], tokens[:, known - block_size // 2 :]), 1)
+            known = 1 + block_size // 2
+            cache = model.new_cache(rows, dtype)
+        m = min(ahead, n - done, block_size + 1 - known)
+        unread = tokens[:, cache.pos : known + m - 1]  # known ones, then m - 1 guesses
+        logits = model(unread, cache)[:, -m:]  # (B, m, 4)
+        drawn = draw(logits, noise[done : done + m], temperature, top_k)  # (B, m)
+        final = count_final(drawn, tokens[:, known : known + m])
+        tokens[:, known : known + m] = drawn
         yield from drawn[:, :final].unbind(1)
-        cache.pos, noise, end = end + final - 1, noise[final:], end + final
+        done += final
+        known += final
+        cache.pos = known - 1  # forget what the model read behind a wrong guess
+
+
+def bases_per_pass(prompt):
+    """How many bases generate draws in a pass: 16, fewer on a CPU that many rows keep busy."""
+    if prompt.is_cuda:
+        return 16
+    return max(1, min(16, 64 // len(prompt)))
+
+
+def draw(logits, noise, temperature, top_k):
+    """Logits (B, m, 4) and noise (m, B, 4) -> (B, m) bases.
+
+    The argmax of p / noise is a draw from p if the noise is from Exp(1): of four exponential
+    clocks that tick at the rates p, base i's is the first with probability p_i. temperature 0: the
+    likeliest base, given noise that is 1 throughout.
+    """
+    if top_k:
+        lowest = logits.topk(top_k).values[..., -1:]
+        logits = logits.masked_fill(logits < lowest, -math.inf)
+    weights = (logits / temperature).softmax(-1) if temperature > 0 else logits
+    return (weights / noise.transpose(0, 1)).argmax(-1)
+
+
+def count_final(drawn, guesses):
+    """How many of the m bases drawn, (B, m), are final: one more than the right guesses they open
+    with, in all rows, since a base is final if all guesses before it were right.
+    """
+    right = (drawn == guesses).all(0)
+    right_before = right[:-1].cumprod(0)  # 1 until the first wrong guess, then 0
+    return 1 + int(right_before.sum())
+
+
+# ---- the prompt
+
+
+def parse_locus(text):
+    """(chromosome, start, end) of a text such as chr21:22,000,000-22,000,500; None for another."""
+    match = re.fullmatch(r"(\S+):(\d[\d,]*)-(\d[\d,]*)", text)
+    if match is None or text.startswith("FILE:"):
+        return None
+    low = int(match[2].replace(",", ""))
+    high = int(match[3].replace(",", ""))
+    return match[1], low, high
+
+
+def read_locus(text, genome):
+    """(n,) bases of a locus of the genome, without repeat bits; dies if there are none."""
+    chrom, low, high = parse_locus(text)
+    if low >= high:
+        die(f"--start={text}: the end must lie behind the start")
+    if chrom in genome.chroms and high > genome.chroms[chrom]["length"]:
+        die(f"--start={text}: {chrom} ends at {genome.chroms[chrom]['length']}")
+    bases = genome.fetch(chrom, low, high) & 7
+    if (bases >= N).all():
+        die(f"--start={text} is a gap, N throughout: choose another place")
+    return bases
+
+
+def read_prompt_file(path):
+    """The letters of a FASTA file of one record, or of a file of letters alone; dies if none."""
+    text = f"FILE:{path}"
+    try:
+        lines = Path(path).read_text(encoding="ascii").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        die(f"--start={text}: cannot read that file as text ({type(error).__name__})")
+    names = [line for line in lines if line.startswith(">")]
+    if len(names) > 1:
+        die(f"--start={text}: that FASTA has several records: give a file with one")
+    letters = "".join(line.strip() for line in lines if not line.startswith(">"))
+    if not letters:
+        die(f"--start={text}: no DNA in that file")
+    return letters
 
 
 def read_prompt(text, genome):
-    """The bases that --start asks for: DNA, FILE:path, or a locus of `genome`, a function that opens the prepared genome."""
-    locus = re.fullmatch(r"(\S+):(\d[\d,]*)-(\d[\d,]*)", text)
-    if locus:
-        lo, hi = (int(x.replace(",", "")) for x in locus.group(2, 3))
-        if lo >= hi:
-            die(f"--start={text}: the end must lie behind the start")
-        if hi > genome().chroms.get(locus[1], {"length": hi})["length"]:
-            die(f"--start={text}: {locus[1]} ends at {genome().chroms[locus[1]]['length']}")
-        bases = genome().fetch(locus[1], lo, hi) & 7
-        return bases if (bases < N).any() else die(f"--start={text} is a gap, N throughout: choose another place")
-    if text.startswith("FILE:"):
-        try:
-            lines = Path(text[5:]).read_text(encoding="ascii").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            die(f"--start={text}: cannot read that file as text ({type(error).__name__})")
-        if sum(line.startswith(">") for line in lines) > 1:
-            die(f"--start={text}: that FASTA has several records: give a file with one")
-        text = "".join(line.strip() for line in lines if not line.startswith(">")) or die(f"--start={text}: no DNA in that file")
-    wrong = sorted(set(text.upper()) - set("ACGTN"))
+    """(n,) bases, without repeat bits, that --start asks for: DNA, FILE:path, or a locus.
+
+    genome: where a locus is read; not used otherwise. Dies if there is no such DNA.
+    """
+    if parse_locus(text):
+        return read_locus(text, genome)
+    letters = read_prompt_file(text[5:]) if text.startswith("FILE:") else text
+    wrong = sorted(set(letters.upper()) - set("ACGTN"))
     if wrong:
-        die(f"--start holds {''.join(wrong)[:10]!r}: give DNA (A, C, G, T, N), FILE:path, or a locus such as chr21:22000000-22000500")
-    return encode(text) & 7
+        die(
+            f"--start holds {''.join(wrong)[:10]!r}: give DNA (A, C, G, T, N), FILE:path, "
+            "or a locus such as chr21:22000000-22000500"
+        )
+    return encode(letters) & 7
+
+
+# ---- the summary: does the new DNA look like the genome's?
 
 
 def spectrum(bases, k):
-    """(4^k,) frequencies of the k-mers without N in an (n,) array of bases, or in each row of a 2-D one together."""
+    """(4^k,) frequencies of the k-mers without N in (n,) bases, or in all rows of (B, n) bases."""
     rows = np.atleast_2d(bases & 7)
-    code, known = np.zeros((len(rows), max(rows.shape[1] - k + 1, 0)), np.int64), True
+    width = max(rows.shape[1] - k + 1, 0)  # k-mers in a row
+    code = np.zeros((len(rows), width), np.int64)  # of each k-mer, its letters in base 4
+    known = np.ones((len(rows), width), bool)
     for j in range(k):
-        piece = rows[:, j:rows.shape[1] - k + 1 + j]
-        code, known = code * 4 + piece, known & (piece < N)
-    counts = np.bincount(code[known], minlength=4 ** k)
+        letter = rows[:, j : j + width]
+        code = code * 4 + letter
+        known = known & (letter < N)
+    counts = np.bincount(code[known], minlength=4**k)
     return counts / max(counts.sum(), 1)
 
 
+def entropy(p):
+    """Shannon's entropy of (n,) frequencies, in bits."""
+    p = p[p > 0]
+    return -(p * np.log2(p)).sum()
+
+
 def divergence(p, q):
-    """Jensen-Shannon divergence of two spectra, in bits (Lin 1991): 0 for equal ones, 1 for disjoint ones."""
-    m = (p + q) / 2
-    entropy = lambda x: -(x[x > 0] * np.log2(x[x > 0])).sum()
-    return entropy(m) - (entropy(p) + entropy(q)) / 2
+    """Jensen-Shannon divergence of two spectra, in bits (Lin 1991): equal 0, disjoint 1."""
+    return entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
+
+
+def real_windows(genome, width, count, rng):
+    """(count, width) bytes of windows drawn evenly from the training chromosomes, outside of gaps;
+    None if no stretch between gaps is that long.
+    """
+    stretches = genome.stretches("train")
+    low = stretches[:, 0]
+    places = stretches[:, 1] - low - width + 1  # where a window can start in each stretch
+    low = low[places > 0]
+    places = places[places > 0]
+    if not len(places):
+        return None
+    chosen = rng.choice(len(places), count, p=places / places.sum())
+    starts = rng.integers(low[chosen], low[chosen] + places[chosen])
+    bases = genome.bases("train")
+    return np.stack([bases[first : first + width] for first in starts])
+
+
+def describe_composition(new):
+    """A line on (B, n) new bases: GC, and CpG observed / expected."""
+    share = np.bincount(new.ravel(), minlength=LETTERS) / new.size
+    C = share[1]
+    G = share[2]
+    cpg = math.nan
+    if new.shape[1] > 1:
+        observed = ((new[:, :-1] == 1) & (new[:, 1:] == 2)).mean()
+        cpg = observed / max(C * G, 1e-9)
+    return f"{new.size:,} new bases | GC {C + G:.3f} | CpG observed/expected {cpg:.2f}"
+
+
+def describe_spectrum(new, genome):
+    """A line on how far the k-mers of (B, n) new bases are from those of the training chromosomes.
+
+    Beside it two yardsticks: as many real bases, the mean of eight draws, and as many random ones.
+    None if there are too few new bases, or no real windows of n.
+    """
+    if new.size < 64:
+        return None
+    rows, width = new.shape
+    rng = np.random.default_rng(0)
+    real = real_windows(genome, width, max(8 * rows, 2**22 // width), rng)
+    if real is None:
+        return None
+    k = max(1, min(6, int(math.log(new.size / 16, 4))))  # 16 bases or more for each k-mer
+    whole = spectrum(real, k)
+    parts = real[: 8 * rows].reshape(8, rows, width)
+    alike = np.mean([divergence(spectrum(part, k), whole) for part in parts])
+    ours = divergence(spectrum(new, k), whole)
+    uniform = divergence(spectrum(rng.integers(0, LETTERS, new.shape), k), whole)
+    return (
+        f"{k}-mer spectrum against the training chromosomes', Jensen-Shannon bits: {ours:.4f}"
+        f" (as much real DNA: {alike:.4f}, uniform: {uniform:.4f})"
+    )
 
 
 def summarise(new, genome):
-    """Lines on the (B, n) new bases: GC, CpG observed / expected, and how far their k-mers are from the genome's."""
-    share = np.bincount(new.ravel(), minlength=4) / new.size
-    cpg = ((new[:, :-1] == 1) & (new[:, 1:] == 2)).mean() / max(share[1] * share[2], 1e-9) if new.shape[1] > 1 else math.nan
-    lines = [f"{new.size:,} new bases | GC {share[1] + share[2]:.3f} | CpG observed/expected {cpg:.2f}"]
-    n, long_enough = new.shape[1], [(a, b) for a, b in genome.stretches("train") if b - a >= new.shape[1]] if genome else []
-    if long_enough and new.size >= 64:
-        k = max(1, min(6, int(math.log(new.size / 16, 4))))
-        rng, (low, high) = np.random.default_rng(0), np.array(long_enough).T
-        stretch = rng.choice(len(low), max(8 * len(new), 2 ** 22 // n), p=(high - low - n + 1) / (high - low - n + 1).sum())
-        real = np.stack([genome.bases("train")[a:a + n] for a in rng.integers(low[stretch], high[stretch] - n + 1)])
-        whole = spectrum(real, k)
-        alike = np.mean([divergence(spectrum(part, k), whole) for part in real[:8 * len(new)].reshape(8, len(new), n)])
-        lines.append(f"{k}-mer spectrum against the training chromosomes', Jensen-Shannon bits: {divergence(spectrum(new, k), whole):.4f}"
-                     f" (as much real DNA: {alike:.4f}, uniform: {divergence(spectrum(rng.integers(0, 4, new.shape), k), whole):.4f})")
+    """Lines on (B, n) new bases. genome: to compare with, or None."""
+    lines = [describe_composition(new)]
+    if genome:
+        line = describe_spectrum(new, genome)
+        if line:
+            lines.append(line)
     return lines
 
 
-def main():
-    for name, low, value in (("num_samples", 1, num_samples), ("max_new_tokens", 1, max_new_tokens), ("batch_size", 1, batch_size), ("top_k", 0, top_k)):
+# ---- the command
+
+
+def check_settings():
+    """Die at a setting that cannot be."""
+    for name, value, low in (
+        ("num_samples", num_samples, 1),
+        ("max_new_tokens", max_new_tokens, 1),
+        ("batch_size", batch_size, 1),
+        ("top_k", top_k, 0),
+    ):
         if value < low:
             die(f"--{name}={value}: give at least {low}")
-    if temperature < 0 or top_k > N or not 0 <= seed < 2 ** 63:
+    if temperature < 0 or top_k > LETTERS or not 0 <= seed < 2**63:
         die("--temperature must be 0 or more, --top_k at most 4, --seed from 0 to 2**63 - 1")
     if out and not Path(out).absolute().parent.is_dir():
         die(f"--out={out}: no such folder: make it first")
-    dev, precision, autocast = pick_device(device, dtype)
+
+
+def choose_device():
+    """(device, precision, autocast context) that suit sampling, where a step is small."""
     torch.backends.cuda.enable_cudnn_sdp(False)  # it may plan anew for every length of the cache
+    dev, precision, autocast = pick_device(device, dtype)
     if dev.type == "cpu":
-        torch.set_num_threads(1)  # a step is too small to share: threads would mostly wait for each other
+        torch.set_num_threads(1)  # threads would mostly wait for each other
         if dtype == "auto":
-            precision, autocast = torch.float32, nullcontext()  # and too small for bfloat16 to gain
-    model, checkpoint = load_model(ckpt, dev)
-    locus = ":" in start and not start.startswith("FILE:")
-    folder = find_dataset(dataset or checkpoint["config"]["dataset"], required=bool(dataset) or locus)
-    genome = Genome(folder) if folder else None
-    prompt = read_prompt(start, lambda: genome)
-    context = torch.tensor([N, *prompt.tolist()], device=dev)[None]
+            return dev, torch.float32, nullcontext()  # bfloat16 gains nothing
+    return dev, precision, autocast
+
+
+def open_genome(trained_on):
+    """The genome that `dataset` names, by default the one trained on; None if that is not here.
+
+    Dies if there is none although the settings need it.
+    """
+    needed = dataset != "" or parse_locus(start) is not None
+    folder = find_dataset(dataset or trained_on, required=needed)
+    return Genome(folder) if folder else None
+
+
+def draw_records(model, prompt, precision):
+    """(num_samples, max_new_tokens) uint8 new bases after a prompt of (n,) bases."""
+    dev = model.cos.device
+    context = torch.tensor([N, *prompt.tolist()], device=dev)
     generator = torch.Generator(dev).manual_seed(seed)
-    made = []
-    with tqdm(total=num_samples * max_new_tokens, unit=" bases", unit_scale=True, disable=None, leave=False) as bar, autocast:
+    total = num_samples * max_new_tokens
+    batches = []
+    with tqdm(total=total, unit=" bases", unit_scale=True, disable=None, leave=False) as bar:
         for first in range(0, num_samples, batch_size):
             rows = min(batch_size, num_samples - first)
+            contexts = context.expand(rows, -1)
             columns = []
-            for column in generate(model, context.expand(rows, -1), max_new_tokens, temperature, top_k, generator, precision):
+            for column in generate(
+                model, contexts, max_new_tokens, temperature, top_k, generator, precision
+            ):
                 columns.append(column)
                 bar.update(rows)
-            made.append(torch.stack(columns, 1).byte().cpu().numpy())
-    made = np.concatenate(made)
+            batches.append(torch.stack(columns, 1).byte().cpu().numpy())
+    return np.concatenate(batches)
+
+
+def to_fasta(prompt, new):
+    """FASTA of a record for each row of (B, n) new bases, the prompt's (m,) bases first."""
+    told = start if parse_locus(start) else len(prompt)
+    drawn_by = f"temperature={temperature} top_k={top_k} seed={seed}"
     lines = []
-    for i, row in enumerate(made):
-        lines.append(f">sample_{i + 1} prompt={start if locus else len(prompt)} new={len(row)} temperature={temperature} top_k={top_k} seed={seed}")
+    for number, row in enumerate(new, 1):
+        lines.append(f">sample_{number} prompt={told} new={len(row)} {drawn_by}")
         letters = decode(np.concatenate((prompt, row)))
-        lines += [letters[j:j + 60] for j in range(0, len(letters), 60)]
-    text = "\n".join(lines) + "\n"
-    if out:
-        Path(f"{out}.tmp").write_text(text)
-        os.replace(f"{out}.tmp", out)
-    else:
+        lines += [letters[i : i + 60] for i in range(0, len(letters), 60)]
+    return "\n".join(lines) + "\n"
+
+
+def write(text):
+    """To the file `out`, whole or not at all, or to standard output."""
+    if not out:
         sys.stdout.write(text)
-    print("\n".join(summarise(made, genome)), file=sys.stderr)
+        return
+    temporary = Path(f"{out}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, out)
+
+
+def main():
+    check_settings()
+    dev, precision, autocast = choose_device()
+    model, checkpoint = load_model(ckpt, dev)
+    genome = open_genome(checkpoint["config"]["dataset"])
+    prompt = read_prompt(start, genome)
+    with autocast:
+        new = draw_records(model, prompt, precision)
+    write(to_fasta(prompt, new))
+    for line in summarise(new, genome):
+        print(line, file=sys.stderr)
 
 
 if __name__ == "__main__":

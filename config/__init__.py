@@ -1,19 +1,35 @@
 """How every script takes its settings: an optional config file, then --key=value or --key value.
 
-A script's settings are the plain assignments at its top, each with its comment; `configure(globals())` lets a config
-file (plain assignments again, read as literals and arithmetic, never executed) and the command line override them.
+A script's settings are the assignments at its top, each on one line with its comment:
+
+    max_iters = 2050  # steps
+
+configure(globals()) lets a config file and the command line override them. A config file holds
+plain assignments too. It is read as literals and arithmetic, never executed.
 """
+
 import ast
 import difflib
 import operator
-import os
 import re
 import sys
 from pathlib import Path
 
-ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-              ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow}
+SETTING = re.compile(r"^([a-z]\w*) = (.+?)  # (.+)$", re.MULTILINE)  # name, default, comment
 AUTO = {"compile"}  # settings that take True and False beside "auto"
+TRUTH = {"True": True, "true": True, "False": False, "false": False}
+ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+
+
+# ---- errors
 
 
 def die(message):
@@ -21,73 +37,137 @@ def die(message):
     sys.exit(f"error: {message}")
 
 
-def _one_line(kind, error, trace):
-    """The known errors of the world outside (disk, files, the Ctrl-C key) end in one line; a bug keeps its traceback."""
+def explain(kind, error):
+    """One line on an error of the world outside (memory, disk, the Ctrl-C key); None for a bug."""
     if issubclass(kind, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-    elif issubclass(kind, BrokenPipeError):
-        print("stopped: nobody reads the output any more", file=sys.stderr)
-    elif issubclass(kind, MemoryError) or kind.__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error):  # Python's, a GPU's, torch's on a CPU
-        print("error: out of memory: halve batch_size, which costs speed alone; if it is 1, lower block_size or the size of the model", file=sys.stderr)
-    elif issubclass(kind, OSError) and error.errno is not None:
-        print(f"error: {error.strerror}" + (f": {error.filename}" if error.filename else ""), file=sys.stderr)
-    else:
+        return "interrupted"
+    if issubclass(kind, BrokenPipeError):
+        return "stopped: nobody reads the output any more"
+    on_gpu = kind.__name__ == "OutOfMemoryError"  # torch's, which is not imported here
+    on_cpu = "can't allocate memory" in str(error)  # torch's too, a RuntimeError
+    if issubclass(kind, MemoryError) or on_gpu or on_cpu:
+        return (
+            "error: out of memory: halve batch_size, which costs speed alone; if it is 1, "
+            "lower block_size or the size of the model"
+        )
+    if issubclass(kind, OSError) and error.errno is not None:
+        if error.filename:
+            return f"error: {error.strerror}: {error.filename}"
+        return f"error: {error.strerror}"
+    return None
+
+
+def report_error(kind, error, trace):
+    """What Python calls for an error that nothing caught: a bug keeps its traceback."""
+    line = explain(kind, error)
+    if line is None:
         sys.__excepthook__(kind, error, trace)
+    else:
+        print(line, file=sys.stderr)
+
+
+# ---- values
 
 
 def literal(node):
-    """The value of a syntax node made of constants, lists and arithmetic; ValueError for anything else."""
+    """The value of a syntax node that holds constants, lists and arithmetic alone.
+
+    Raises ValueError for anything else, ArithmeticError or TypeError where it cannot be computed.
+    """
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, (ast.List, ast.Tuple)):
         return [literal(item) for item in node.elts]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
-        value = literal(node.operand)
-        return -value if isinstance(node.op, ast.USub) else +value
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -literal(node.operand)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.UAdd):
+        return +literal(node.operand)
     if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
-        left, right = literal(node.left), literal(node.right)
-        if not all(isinstance(v, (int, float)) and abs(v) < 1e18 for v in (left, right)):
-            raise ValueError("arithmetic is for numbers")
-        if isinstance(node.op, ast.Pow) and abs(right) > 64:
-            raise ValueError("exponent too large")
-        return ARITHMETIC[type(node.op)](left, right)
+        return compute(node.op, literal(node.left), literal(node.right))
     raise ValueError("only literals and arithmetic")
 
 
+def compute(op, left, right):
+    """left op right, for numbers of a size that a setting may have: 9**9**9 would take hours."""
+    for value in (left, right):
+        if not isinstance(value, (int, float)) or not abs(value) < 1e18:
+            raise ValueError("arithmetic is for numbers")
+    if isinstance(op, ast.Pow) and abs(right) > 64:
+        raise ValueError("exponent too large")
+    return ARITHMETIC[type(op)](left, right)
+
+
 def coerce(key, value, default, where):
-    """`value` in the type of `default`: an int is a fine float, 1e6 a fine int; anything else must match."""
+    """`value` in the type of `default`; dies if it has another type.
+
+    An int is a fine float, and 1e6 a fine int. where: the file and line to name in the error.
+    """
     if key in AUTO and isinstance(value, bool):
         return value
-    if isinstance(default, float) and type(value) is int or type(default) is int and type(value) is float and value.is_integer():
-        value = type(default)(value)
+    if type(default) is float and type(value) is int:
+        return float(value)
+    if type(default) is int and type(value) is float and value.is_integer():
+        return int(value)
     if type(value) is not type(default):
         die(f"{where}: {key} takes {type(default).__name__}, such as {default!r}, not {value!r}")
     return value
 
 
 def check_key(key, known, where):
-    if key not in known:
-        near = difflib.get_close_matches(key, known, 1)
-        die(f"{where}: unknown setting {key!r}" + (f": did you mean {near[0]!r}?" if near else ": --help lists them all"))
+    """Die if there is no such setting, naming the nearest one."""
+    if key in known:
+        return
+    near = difflib.get_close_matches(key, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else "--help lists them all"
+    die(f"{where}: unknown setting {key!r}: {hint}")
+
+
+# ---- a config file
+
+
+def parse_config(path):
+    """The statements of a config file as syntax nodes; dies if it cannot be read."""
+    if not str(path).endswith(".py"):
+        die(
+            f"{path} is no config file (.py): any other file is given to a setting, "
+            "as --key=FILE; --help lists them"
+        )
+    try:
+        return ast.parse(Path(path).read_text(encoding="utf-8")).body
+    except OSError:
+        there = [str(p) for p in Path("config").glob("[a-z]*.py")]
+        near = difflib.get_close_matches(str(path), there, 1, 0.7)
+        hint = f": did you mean {near[0]}?" if near else ""
+        die(f"no config file {path}{hint}")
+    except (SyntaxError, ValueError) as error:
+        die(f"{path}: not plain assignments: {error}")
+
+
+def is_docstring(node):
+    """Whether a statement is a string alone."""
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
+        return False
+    return isinstance(node.value.value, str)
+
+
+def is_assignment(node):
+    """Whether a statement is `name = value`."""
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+        return False
+    return isinstance(node.targets[0], ast.Name)
 
 
 def read_config(path, defaults):
-    """The settings that a config file assigns, as a dict; dies on anything but assignments of literals."""
-    if not str(path).endswith(".py"):
-        die(f"{path} is no config file (.py): any other file is given to a setting, as --key=FILE; --help lists them")
-    try:
-        tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-    except OSError:
-        near = difflib.get_close_matches(str(path), [str(p) for p in Path("config").glob("[a-z]*.py")], 1, 0.7)
-        die(f"no config file {path}" + (f": did you mean {near[0]}?" if near else ""))
-    except (SyntaxError, ValueError) as error:
-        die(f"{path}: not plain assignments: {error}")
+    """{setting: value} of what a config file assigns, in the types of the defaults.
+
+    Dies at anything but assignments of literals and arithmetic to settings that there are.
+    """
     found = {}
-    for node in tree.body:
+    for node in parse_config(path):
         where = f"{path}:{node.lineno}"
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            continue  # a docstring
-        if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)):
+        if is_docstring(node):
+            continue
+        if not is_assignment(node):
             die(f"{where}: a config file holds only lines such as max_iters = 1000")
         key = node.targets[0].id
         check_key(key, defaults, where)
@@ -99,59 +179,96 @@ def read_config(path, defaults):
     return found
 
 
-def read_command_line(args, defaults):
-    """(config file or None, settings) from the words of a command line."""
-    path, found, args = None, {}, list(args)
-    while args:
-        word = args.pop(0)
+# ---- the command line
+
+
+def read_value(key, text, default):
+    """The value that a text on the command line stands for, in the type of the default."""
+    if isinstance(default, str):
+        return TRUTH.get(text, text) if key in AUTO else text
+    if text in TRUTH:
+        value = TRUTH[text]
+    else:
+        try:
+            value = literal(ast.parse(text.strip(), mode="eval").body)
+        except (ValueError, SyntaxError, ArithmeticError, TypeError):
+            value = text  # coerce says what is wrong with it
+    return coerce(key, value, default, "command line")
+
+
+def read_command_line(words, defaults):
+    """(path of a config file or None, {setting: value}) from the words of a command line.
+
+    Dies at an unknown setting, a missing value or one of the wrong type, or a word out of place.
+    """
+    path = None
+    found = {}
+    left = list(words)
+    while left:
+        word = left.pop(0)
         if not word.startswith("--"):
             if path is not None or found:
                 die(f"unexpected {word!r}: a config file comes first and alone, then --key=value")
             path = word
             continue
-        key, given, text = word[2:].partition("=")
+        key, equals, text = word[2:].partition("=")
         key = key.replace("-", "_")
         check_key(key, defaults, "command line")
         default = defaults[key]
-        if not given:
-            if args and not args[0].startswith("--"):
-                text = args.pop(0)
+        if not equals:
+            if left and not left[0].startswith("--"):
+                text = left.pop(0)  # --key value
             elif isinstance(default, bool):
-                text = "True"  # a bare --switch
+                text = "True"  # --key alone
             else:
                 die(f"--{key} needs a value, such as --{key}={default!r}")
-        value = text
-        if not isinstance(default, str) or key in AUTO and text.capitalize() in ("True", "False"):
-            try:
-                text = text.capitalize() if text in ("true", "false") else text
-                value = literal(ast.parse(text.strip(), mode="eval").body)
-            except (ValueError, SyntaxError, ArithmeticError, TypeError):
-                pass
-        found[key] = coerce(key, value, default, "command line")
+        found[key] = read_value(key, text, default)
     return path, found
 
 
-def configure(settings, args=None):
-    """Override a script's settings from the command line, in place. settings: its globals(); returns them as a dict."""
-    source = Path(settings["__file__"]).read_text(encoding="utf-8")
-    pattern = re.compile(r"^([a-z]\w*) = (.+?)  # (.+)$", re.M)  # a setting: a lower-case name, its default, its comment
-    comments = {key: comment for key, _, comment in pattern.findall(source)}
-    defaults = {key: settings[key] for key in comments}
-    args = sys.argv[1:] if args is None else args
-    sys.excepthook = _one_line
-    if "-h" in args or "--help" in args:
+# ---- what scripts call
+
+
+def read_defaults(script):
+    """({setting: default}, {setting: comment}) as a script's file has them at its top.
+
+    From the file, since the script's own values are those of the last call of configure.
+    """
+    defaults = {}
+    comments = {}
+    for key, text, comment in SETTING.findall(Path(script).read_text(encoding="utf-8")):
+        defaults[key] = literal(ast.parse(text, mode="eval").body)
+        comments[key] = comment
+    return defaults, comments
+
+
+def configure(settings, words=None):
+    """Override a script's settings, in place, and return them as {setting: value}.
+
+    settings: the script's globals(). words: of a command line, by default those that Python was
+    started with. A setting that neither they nor the config file name has its default, whatever an
+    earlier call gave it. With --help among the words, prints the settings and ends.
+    """
+    if words is None:
+        words = sys.argv[1:]
+    sys.excepthook = report_error
+    defaults, comments = read_defaults(settings["__file__"])
+    if "-h" in words or "--help" in words:
         print(settings["__doc__"].strip() + "\n\nsettings, --key=value, with their defaults:")
-        for key, comment in comments.items():
-            print(f"  {key:17} {defaults[key]!r:18} {comment}")
+        for key, default in defaults.items():
+            print(f"  {key:17} {default!r:18} {comments[key]}")
         sys.exit(0)
-    path, found = read_command_line(args, defaults)
-    chosen = {**defaults, **(read_config(path, defaults) if path else {}), **found}
+    path, found = read_command_line(words, defaults)
+    chosen = dict(defaults)
+    if path:
+        chosen.update(read_config(path, defaults))
+    chosen.update(found)
     settings.update(chosen)
     return chosen
 
 
 def find_dataset(dataset, required=True):
-    """The folder of a prepared genome: `dataset` itself if it is one, else data/<dataset> beside the scripts.
+    """The folder of a prepared genome: `dataset` itself, else data/<dataset> beside the scripts.
 
     If there is none: dies, or returns None where it is not required.
     """
@@ -160,5 +277,10 @@ def find_dataset(dataset, required=True):
             return folder
     if not required:
         return None
-    out = f" --out=data/{dataset}" * (dataset != "hg38")
-    die(f"no prepared genome {dataset!r}: make it by prepare_hg38.py{out} (README.md has the whole command), or name the folder that holds its meta.json")
+    command = "prepare_hg38.py"
+    if dataset != "hg38":
+        command += f" --out=data/{dataset}"
+    die(
+        f"no prepared genome {dataset!r}: make it by {command} (README.md has the whole command), "
+        "or name the folder that holds its meta.json"
+    )

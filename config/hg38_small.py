@@ -1,6 +1,9 @@
-# The flagship: 85M parameters in matrices, 1,024 bases of context, two passes of hg38's training chromosomes (4.3 billion bases).
-# Two 24 GB cards such as RTX 4090s: about 6 hours; one: 12 (estimates). 16.6 GB and 585,000 bases a second on one H200: 2 hours (estimate).
-# Loss after a pass, a weak prediction: 1.69 bits per base on a piece of chr10, unique sequence 1.88 (EXPERIMENTS.md, "Loss over size and bases").
+# The flagship: 85M parameters in matrices, 1,024 bases of context, two passes of hg38's training
+# chromosomes (4.3 billion bases).
+# Two 24 GB cards such as RTX 4090s: about 6 hours; one: 12 (estimates).
+# One H200: 2 hours (estimate); it held 16.6 GB and read 585,000 bases a second.
+# Loss after a pass, a weak prediction: 1.69 bits per base on a piece of chr10, in its unique
+# sequence 1.88 (EXPERIMENTS.md, "Loss over size and bases").
 # Measured after 100 steps on 17 million bases (--max_iters=100): 1.76.
 out_dir = "out"
 dataset = "hg38"
@@ -9,6 +12,6 @@ n_layer = 12
 n_head = 6
 n_embd = 768
 batch_tokens = 2**20
-batch_size = 32         # windows of 1,024 on each card at a time
+batch_size = 32  # windows of 1,024 on each card at a time
 max_iters = 4100
 eval_interval = 100

@@ -1,15 +1,16 @@
 # Real DNA on a CPU: 1.8M parameters in matrices, 512 bases of context, 8.2 million bases.
 # Its data: python prepare_hg38.py --chroms=chr19,chr21,chr22 --out=data/taste
-# Two older CPU cores: 23 minutes (from the measured rate), less where bfloat16 is fast; 2 GB and 1.78 bits per base on pieces of hg38 (EXPERIMENTS.md).
+# Two older CPU cores: 23 minutes (from the measured rate), less where bfloat16 is fast; 2 GB.
+# 1.78 bits per base on pieces of hg38 (EXPERIMENTS.md).
 out_dir = "out-laptop"
 dataset = "taste"
 block_size = 512
 n_layer = 4
 n_head = 3
 n_embd = 192
-batch_tokens = 2**13    # small steps: a small budget needs many of them
+batch_tokens = 2**13  # small steps: a small budget needs many of them
 batch_size = 16
 max_iters = 1000
 eval_interval = 200
 eval_tokens = 2**20
-compile = True          # worth 1.3 to 1.5 times the speed on two cores, after about a minute; without a C++ compiler it steps aside
+compile = True  # 1.3 to 1.5 times the speed on two cores; left out where no C++ compiler is

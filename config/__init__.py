@@ -229,7 +229,7 @@ def read_command_line(words, defaults):
 # ---- what scripts call
 
 
-def read_defaults(script):
+def read_script(script):
     """({setting: default}, {setting: comment}) as a script's file has them at its top.
 
     From the file, since the script's own values are those of the last call of configure.
@@ -252,7 +252,7 @@ def configure(settings, words=None):
     if words is None:
         words = sys.argv[1:]
     sys.excepthook = report_error
-    defaults, comments = read_defaults(settings["__file__"])
+    defaults, comments = read_script(settings["__file__"])
     if "-h" in words or "--help" in words:
         print(settings["__doc__"].strip() + "\n\nsettings, --key=value, with their defaults:")
         for key, default in defaults.items():

@@ -1,53 +1,70 @@
 """Settings: from a file and from the command line, the same way in every script."""
+
+import ast
 from pathlib import Path
 
 import pytest
 
-from config import configure, read_command_line, read_config
-from tests.conftest import one_line_error
+import sample
+from config import configure, is_assignment, read_command_line, read_config, read_script
+from tests.conftest import ROOT, one_line_error
 
-DEFAULTS = {"learning_rate": 0.02, "max_iters": 100, "out_dir": "out", "compile": "auto", "full": False, "start": ""}
+DEFAULTS = {
+    "learning_rate": 0.02,
+    "max_iters": 100,
+    "out_dir": "out",
+    "compile": "auto",
+    "full": False,
+    "start": "",
+}
 
 
 def options(*words):
     return read_command_line(words, DEFAULTS)[1]
 
 
-@pytest.mark.parametrize("words, expected", [
-    (("--max_iters=5",), {"max_iters": 5}),
-    (("--max-iters", "5"), {"max_iters": 5}),
-    (("--max_iters=1e3",), {"max_iters": 1000}),
-    (("--max_iters=2**10",), {"max_iters": 1024}),
-    (("--learning_rate=1",), {"learning_rate": 1.0}),
-    (("--learning_rate=-1e-3",), {"learning_rate": -0.001}),
-    (("--out_dir=a=b",), {"out_dir": "a=b"}),
-    (("--out_dir=5",), {"out_dir": "5"}),
-    (("--start=",), {"start": ""}),
-    (("--full",), {"full": True}),
-    (("--full=false",), {"full": False}),
-    (("--full", "--max_iters", "7"), {"full": True, "max_iters": 7}),
-    (("--compile=False",), {"compile": False}),
-    (("--compile=true",), {"compile": True}),
-    (("--compile=auto",), {"compile": "auto"}),
-])
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        (("--max_iters=5",), {"max_iters": 5}),
+        (("--max-iters", "5"), {"max_iters": 5}),
+        (("--max_iters=1e3",), {"max_iters": 1000}),
+        (("--max_iters=2**10",), {"max_iters": 1024}),
+        (("--learning_rate=1",), {"learning_rate": 1.0}),
+        (("--learning_rate=-1e-3",), {"learning_rate": -0.001}),
+        (("--out_dir=a=b",), {"out_dir": "a=b"}),
+        (("--out_dir=5",), {"out_dir": "5"}),
+        (("--start=",), {"start": ""}),
+        (("--full",), {"full": True}),
+        (("--full=false",), {"full": False}),
+        (("--full", "--max_iters", "7"), {"full": True, "max_iters": 7}),
+        (("--compile=False",), {"compile": False}),
+        (("--compile=true",), {"compile": True}),
+        (("--compile=auto",), {"compile": "auto"}),
+    ],
+)
 def test_command_line(words, expected):
     found = options(*words)
-    assert found == expected and [type(v) for v in found.values()] == [type(v) for v in expected.values()]
+    assert found == expected
+    assert [type(v) for v in found.values()] == [type(v) for v in expected.values()]
 
 
-@pytest.mark.parametrize("words, message", [
-    (("--learning_rat=1",), "did you mean 'learning_rate'"),
-    (("--zzz=1",), "unknown setting 'zzz'"),
-    (("--max_iters=many",), "max_iters takes int"),
-    (("--max_iters=1.5",), "max_iters takes int"),
-    (("--max_iters=True",), "max_iters takes int"),
-    (("--learning_rate=fast",), "learning_rate takes float"),
-    (("--full=7",), "full takes bool"),
-    (("--max_iters",), "needs a value"),
-    (("--max_iters=9**9**9",), "max_iters takes int"),
-    (("--max_iters=__import__('os')",), "max_iters takes int"),
-    (("a.py", "b.py"), "unexpected 'b.py'"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("--learning_rat=1",), "did you mean 'learning_rate'"),
+        (("--zzz=1",), "unknown setting 'zzz'"),
+        (("--max_iters=many",), "max_iters takes int"),
+        (("--max_iters=1.5",), "max_iters takes int"),
+        (("--max_iters=True",), "max_iters takes int"),
+        (("--learning_rate=fast",), "learning_rate takes float"),
+        (("--full=7",), "full takes bool"),
+        (("--max_iters",), "needs a value"),
+        (("--max_iters=9**9**9",), "max_iters takes int"),
+        (("--max_iters=__import__('os')",), "max_iters takes int"),
+        (("a.py", "b.py"), "unexpected 'b.py'"),
+    ],
+)
 def test_command_line_mistakes(words, message):
     with pytest.raises(SystemExit, match=message):
         options(*words)
@@ -55,22 +72,37 @@ def test_command_line_mistakes(words, message):
 
 def test_config_file(tmp_path):
     path = tmp_path / "run.py"
-    path.write_text('"""A run."""\n# a comment\nmax_iters = 3 * 2**4\nlearning_rate = 1  # an int is a fine float\nout_dir = "x"\ncompile = False\n')
-    assert read_config(path, DEFAULTS) == {"max_iters": 48, "learning_rate": 1.0, "out_dir": "x", "compile": False}
+    path.write_text(
+        '"""A run."""\n'
+        "# a comment\n"
+        "max_iters = 3 * 2**4\n"
+        "learning_rate = 1  # an int is a fine float\n"
+        'out_dir = "x"\n'
+        "compile = False\n"
+    )
+    assert read_config(path, DEFAULTS) == {
+        "max_iters": 48,
+        "learning_rate": 1.0,
+        "out_dir": "x",
+        "compile": False,
+    }
 
 
-@pytest.mark.parametrize("text, message", [
-    ("max_itres = 5", "run.py:1: unknown setting 'max_itres': did you mean 'max_iters'"),
-    ("\nmax_iters = 'five'", "run.py:2: max_iters takes int"),
-    ("import os", "holds only lines such as"),
-    ("max_iters = __import__('os').system('true')", "only literals and arithmetic"),
-    ("max_iters = open('x')", "only literals and arithmetic"),
-    ("max_iters = 1 / 0", "division by zero"),
-    ("max_iters = 10 ** 1000", "exponent too large"),
-    ("max_iters += 1", "holds only lines such as"),
-    ("max_iters = ", "not plain assignments"),
-    ("print('hello')", "holds only lines such as"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("max_itres = 5", "run.py:1: unknown setting 'max_itres': did you mean 'max_iters'"),
+        ("\nmax_iters = 'five'", "run.py:2: max_iters takes int"),
+        ("import os", "holds only lines such as"),
+        ("max_iters = __import__('os').system('true')", "only literals and arithmetic"),
+        ("max_iters = open('x')", "only literals and arithmetic"),
+        ("max_iters = 1 / 0", "division by zero"),
+        ("max_iters = 10 ** 1000", "exponent too large"),
+        ("max_iters += 1", "holds only lines such as"),
+        ("max_iters = ", "not plain assignments"),
+        ("print('hello')", "holds only lines such as"),
+    ],
+)
 def test_config_file_mistakes(tmp_path, text, message):
     path = tmp_path / "run.py"
     path.write_text(text)
@@ -87,10 +119,23 @@ def test_a_config_file_is_never_executed(tmp_path):
 
 
 def test_command_line_wins_over_file(tmp_path):
-    (tmp_path / "script.py").write_text('"""Doc."""\nmax_iters = 1  # steps\nseed = 2  # of chance\nNOT = 3  # a constant\nout_dir = "o"  # where\n')
+    (tmp_path / "script.py").write_text(
+        '"""Doc."""\n'
+        "max_iters = 1  # steps\n"
+        "seed = 2  # of chance\n"
+        "NOT = 3  # a constant\n"
+        'out_dir = "o"  # where\n'
+    )
     (tmp_path / "run.py").write_text("max_iters = 5\nseed = 6\n")
-    settings = {"__file__": str(tmp_path / "script.py"), "__doc__": "Doc.", "max_iters": 1, "seed": 2, "out_dir": "o"}
-    assert configure(settings, [str(tmp_path / "run.py"), "--seed=7"]) == {"max_iters": 5, "seed": 7, "out_dir": "o"}
+    settings = {
+        "__file__": str(tmp_path / "script.py"),
+        "__doc__": "Doc.",
+        "max_iters": 1,
+        "seed": 2,
+        "out_dir": "o",
+    }
+    chosen = configure(settings, [str(tmp_path / "run.py"), "--seed=7"])
+    assert chosen == {"max_iters": 5, "seed": 7, "out_dir": "o"}
     assert settings["max_iters"] == 5
 
 
@@ -102,15 +147,56 @@ def test_no_such_config_file_names_the_nearest():
 @pytest.mark.parametrize("name", ("train.py", "sample.py", "eval_dart.py", "prepare_hg38.py"))
 def test_help_lists_every_setting(script, name):
     shown = script(name, "--help")
-    assert shown.returncode == 0 and shown.stdout.count("\n  ") > 5 and "--key=value" in shown.stdout
+    assert shown.returncode == 0
+    assert shown.stdout.count("\n  ") > 5
+    assert "--key=value" in shown.stdout
     one_line_error(script(name, "--no_such_setting=1"), "unknown setting 'no_such_setting'")
 
 
 def test_every_config_of_the_repository_reads(script):
     settings = Path("train.py").read_text().split("config = configure(")[0]
     for path in sorted(Path("config").glob("[a-z]*.py")):
-        assert all(line.startswith("# ") for line in path.read_text().splitlines()[:2]), f"{path} opens with what it is for and costs"
+        opening = path.read_text().splitlines()[:2]
+        said = f"{path} opens with what it is for and costs"
+        assert all(line.startswith("# ") for line in opening), said
         names = {"__file__": "train.py", "__doc__": ""}
         exec(settings, names)
         assert configure(names, [str(path)])["n_embd"] % 2 == 0
-    one_line_error(script("train.py", "config/hg38_small.py", "--dataset=no_such_genome"), "no prepared genome 'no_such_genome'")
+    one_line_error(
+        script("train.py", "config/hg38_small.py", "--dataset=no_such_genome"),
+        "no prepared genome 'no_such_genome'",
+    )
+
+
+SCRIPTS = [
+    "train.py",
+    "sample.py",
+    "eval_dart.py",
+    "prepare_hg38.py",
+    "experiments/bench/__main__.py",
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_lower_case_assignment_of_a_script_is_a_setting(script):
+    """One that the formatter wraps, because its comment is long, would silently be none."""
+    tree = ast.parse((ROOT / script).read_text())
+    assigned = [node.targets[0].id for node in tree.body if is_assignment(node)]
+    assert [name for name in assigned if name.islower()] == list(read_script(ROOT / script)[0])
+
+
+def test_a_second_call_starts_from_the_defaults(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text('"""A script."""\nsteps = 10  # how many\nrate = 0.5  # how fast\n')
+    settings = {"__file__": str(script), "__doc__": "A script.", "steps": 10, "rate": 0.5}
+    assert configure(settings, ["--steps=3"]) == {"steps": 3, "rate": 0.5}
+    assert configure(settings, ["--rate=0.1"]) == {"steps": 10, "rate": 0.1}
+    assert settings["steps"] == 10 and settings["rate"] == 0.1
+
+
+def test_an_imported_script_takes_words_that_its_caller_gives():
+    settings = dict(vars(sample))
+    assert configure(settings, ["--seed=5"])["seed"] == 5
+    assert settings["seed"] == 5
+    assert settings["top_k"] == sample.top_k
+    assert configure(settings, [])["seed"] == sample.seed

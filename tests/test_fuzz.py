@@ -1,41 +1,86 @@
-"""Damaged files of every kind that a script reads: the outcome is a right result or our own one-line error.
+"""Damaged files of every kind that a script reads: the outcome is a right result or our own
+one-line error.
 
-  python -m pytest tests/test_fuzz.py --hypothesis-profile=long        (20,000 damaged files of each kind instead of 100)
+  python -m pytest tests/test_fuzz.py --hypothesis-profile=long
+
+tries 20,000 damaged files of each kind instead of 100.
 """
+
 import gzip
 
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from config import read_command_line, read_config
-from data import Genome
 from dart.elements import read_bed
+from data import Genome
 from model import GPT, GPTConfig
 from runtime.checkpoint import load_model
 from tests.conftest import write_genome
 from tests.test_prepare import prepare
 
-DEFAULTS = {"max_iters": 10, "learning_rate": 0.02, "dataset": "hg38", "compile": "auto", "full": False}
+DEFAULTS = {
+    "max_iters": 10,
+    "learning_rate": 0.02,
+    "dataset": "hg38",
+    "compile": "auto",
+    "full": False,
+}
 
 TINY = GPTConfig(block_size=8, n_layer=1, n_head=1, n_embd=8, stem_bases=3, stem_width=8)
-CHECKPOINT = {"model": GPT(TINY).state_dict(), "model_args": vars(TINY), "config": {"dataset": "hg38"}, "data": {}, "step": 1, "optimizers": []}
-BED = "chr1\t100\t300\tEH38D1\tEH38E1\tPLS\nchr2\t5\t9\n# a comment\nchrX\t1000\t1350\ta\tb\tc\td\te\tf\tdELS,CTCF-bound\n"
+CHECKPOINT = {
+    "model": GPT(TINY).state_dict(),
+    "model_args": vars(TINY),
+    "config": {"dataset": "hg38"},
+    "data": {},
+    "step": 1,
+    "optimizers": [],
+}
+BED = (
+    "chr1\t100\t300\tEH38D1\tEH38E1\tPLS\n"
+    "chr2\t5\t9\n"
+    "# a comment\n"
+    "chrX\t1000\t1350\ta\tb\tc\td\te\tf\tdELS,CTCF-bound\n"
+)
 FASTA = ">chr1 a comment\nACGTNNNNacgtn\nACGTTGCA\n>chr21\nGATTACA\n\n>chr2\r\nNNNN\r\n"
-CONFIG = '"""a run"""\nmax_iters = 2 * 10**3  # steps\nlearning_rate = -0.5e-1\ndataset = "toy"\ncompile = True\n'
+CONFIG = (
+    '"""a run"""\n'
+    "max_iters = 2 * 10**3  # steps\n"
+    "learning_rate = -0.5e-1\n"
+    'dataset = "toy"\n'
+    "compile = True\n"
+)
+PIECES = [b"", b"\n", b"\t", b">", b"N", b"0", b"-1", b"{", b"1e999", b"null", b"\xff\xfe"]
+WORDS = ["--max_iters=5", "--compile", "--full", "--dataset", "toy", "--learning_rate=1e-3", "a.py"]
+TEXT = st.text(max_size=12)
+WORD = st.one_of(
+    st.sampled_from(WORDS), TEXT, TEXT.map("--max_iters={}".format), TEXT.map("--{}=1".format)
+)
+MODEL_ARGS = [*vars(TINY), "more"]
+VALUE = st.one_of(
+    st.none(),
+    st.integers(-2, 9),
+    st.floats(),
+    st.text(max_size=3),
+    st.lists(st.integers(), max_size=2),
+)
 
 
 def damages(content):
     """Bytes like `content`, with up to four cuts, insertions and exchanges."""
     at = st.integers(0, len(content))
-    change = st.tuples(at, at, st.one_of(st.binary(max_size=8), st.sampled_from([b"", b"\n", b"\t", b">", b"N", b"0", b"-1", b"{", b"1e999", b"null", b"\xff\xfe"])))
+    piece = st.one_of(st.binary(max_size=8), st.sampled_from(PIECES))
+    change = st.tuples(at, at, piece)
 
     def apply(changes):
         out = bytearray(content)
         for a, length, piece in changes:
             a = min(a, len(out))
-            out[a:a + length % 40] = piece
+            out[a : a + length % 40] = piece
         return bytes(out)
+
     return st.lists(change, max_size=4).map(apply)
 
 
@@ -44,7 +89,10 @@ def survives(read):
     try:
         return read()
     except SystemExit as end:
-        assert isinstance(end.code, str) and end.code.startswith("error: ") and "\n" not in end.code, end.code
+        assert isinstance(end.code, str), end.code
+        assert end.code.startswith("error: "), end.code
+        assert "\n" not in end.code, end.code
+        return None
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +113,7 @@ def test_config_files(folder, content):
     assert found is None or set(found) <= set(DEFAULTS)
 
 
-@given(st.lists(st.one_of(st.sampled_from(["--max_iters=5", "--compile", "--full", "--dataset", "toy", "--learning_rate=1e-3", "a.py"]), st.text(max_size=12),
-                          st.text(max_size=12).map("--max_iters={}".format), st.text(max_size=12).map("--{}=1".format)), max_size=4))
+@given(st.lists(WORD, max_size=4))
 def test_command_lines(words):
     found = survives(lambda: read_command_line(words, DEFAULTS))
     assert found is None or set(found[1]) <= set(DEFAULTS)
@@ -89,16 +136,21 @@ def test_gzipped_beds_damaged_inside(folder, data):
 
 @given(data=st.data())
 def test_meta_json(folder, data):
+    meta = folder / "genome" / "meta.json"
+    kept = folder / "genome" / "kept"
     if not (folder / "genome").exists():
-        write_genome(folder / "genome", {"train": {"chr1": "ACGT" * 20 + "N" * 60 + "ACGT"}, "val": {"chr2": "GATTACA"}})
-        (folder / "genome" / "kept").write_bytes((folder / "genome" / "meta.json").read_bytes())
-    (folder / "genome" / "meta.json").write_bytes(data.draw(damages((folder / "genome" / "kept").read_bytes())))
+        chr1 = "ACGT" * 20 + "N" * 60 + "ACGT"
+        write_genome(folder / "genome", {"train": {"chr1": chr1}, "val": {"chr2": "GATTACA"}})
+        kept.write_bytes(meta.read_bytes())
+    meta.write_bytes(data.draw(damages(kept.read_bytes())))
 
     def read():
         genome = Genome(folder / "genome")
         return [genome.stretches(split) for split in ("train", "val", "test")]
+
     stretches = survives(read)
-    assert stretches is None or all((a <= b).all() for a, b in (s.T for s in stretches))
+    if stretches is not None:
+        assert all((s[:, 0] <= s[:, 1]).all() for s in stretches)
 
 
 @given(data=st.data())
@@ -111,19 +163,21 @@ def test_checkpoints(folder, saved, data):
             assert torch.equal(weights, CHECKPOINT["model"][name])
 
 
-@given(st.dictionaries(st.sampled_from(["block_size", "n_layer", "n_head", "n_embd", "stem_bases", "stem_width", "dropout", "more"]),
-                       st.one_of(st.none(), st.integers(-2, 9), st.floats(), st.text(max_size=3), st.lists(st.integers(), max_size=2)), max_size=3))
+@given(st.dictionaries(st.sampled_from(MODEL_ARGS), VALUE, max_size=3))
 def test_checkpoints_of_strange_models(folder, strange):
-    torch.save(dict(CHECKPOINT, model_args=dict(CHECKPOINT["model_args"], **strange)), folder / "s.pt")
+    model_args = dict(CHECKPOINT["model_args"], **strange)
+    torch.save(dict(CHECKPOINT, model_args=model_args), folder / "s.pt")
     survives(lambda: load_model(folder / "s.pt"))
 
 
 @given(damages(FASTA.encode()), st.booleans())
 def test_fastas(folder, content, zipped):
-    path, out = folder / ("a.fa.gz" if zipped else "a.fa"), folder / "prepared"
+    path = folder / ("a.fa.gz" if zipped else "a.fa")
+    out = folder / "prepared"
     path.write_bytes(gzip.compress(content, 1) if zipped else content)
     splits = {"val_chroms": "chr21", "test_chroms": "chr2"}
     done = survives(lambda: (prepare(fasta=path, out=out, **splits), 1))
     if done:
         letters = content.replace(b"\r", b"").split(b">chr1 a comment\n")
-        assert sum(len(Genome(out).bases(split)) for split in ("train", "val", "test")) > 0 and len(letters)
+        assert sum(len(Genome(out).bases(split)) for split in ("train", "val", "test")) > 0
+        assert len(letters)

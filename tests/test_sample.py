@@ -1,4 +1,5 @@
 """sample.py: what it draws, and what it says."""
+
 import dataclasses
 import math
 
@@ -8,7 +9,7 @@ import torch
 
 import sample
 from data import Genome, decode, encode
-from model import GPT, N, GPTConfig
+from model import GPT, GPTConfig, N
 from runtime.checkpoint import load_model, save_checkpoint
 from sample import divergence, generate, spectrum
 from tests.conftest import one_line_error, run
@@ -27,8 +28,14 @@ def ckpt(tmp_path_factory, genome_folder):
     model = small(64)
     path = tmp_path_factory.mktemp("ckpt") / "ckpt.pt"
     names = {split: [] for split in ("train", "val", "test")}
-    save_checkpoint(path, dict(model=model.state_dict(), model_args=dataclasses.asdict(model.config), step=1,
-                               config={"dataset": str(genome_folder)}, data={"dataset": str(genome_folder), "fingerprint": "", **names}))
+    checkpoint = dict(
+        model=model.state_dict(),
+        model_args=dataclasses.asdict(model.config),
+        step=1,
+        config={"dataset": str(genome_folder)},
+        data={"dataset": str(genome_folder), "fingerprint": "", **names},
+    )
+    save_checkpoint(path, checkpoint)
     return path
 
 
@@ -49,19 +56,23 @@ def test_greedy_within_the_context_is_the_full_models_argmax():
 
 
 def test_beyond_the_context_the_last_half_is_read_anew():
-    """As stated: when block_size tokens are cached, the next base is drawn from a fresh reading of the start symbol and the last block_size / 2."""
+    """As stated: when block_size tokens are cached, the next base is drawn from a fresh reading of
+    the start symbol and the last block_size / 2.
+    """
     model, tokens = small(16), start_symbol(1)
     drawn = greedy(model, tokens, 60)
     first = 0
     for end in range(1, 61):
         if end - first > 16:
             first = end - 9  # the start symbol takes the place of the ninth last
-        read = torch.cat((start_symbol(1), tokens[:, first + 1:end]), 1)
+        read = torch.cat((start_symbol(1), tokens[:, first + 1 : end]), 1)
         tokens = torch.cat((tokens, model(read)[:, -1].argmax(-1, keepdim=True)), 1)
     assert torch.equal(drawn, tokens[:, 1:])
 
 
-@pytest.mark.parametrize("rows, temperature, top_k", ((1, 1.0, 0), (5, 1.0, 0), (3, 0.7, 2), (2, 0, 0)))
+@pytest.mark.parametrize(
+    "rows, temperature, top_k", ((1, 1.0, 0), (5, 1.0, 0), (3, 0.7, 2), (2, 0, 0))
+)
 def test_drawing_ahead_draws_what_one_base_at_a_time_does(rows, temperature, top_k):
     model = small(32, scale=0.2)
     prompt = torch.cat((start_symbol(rows), torch.randint(0, 5, (rows, 9))), 1)
@@ -70,16 +81,23 @@ def test_drawing_ahead_draws_what_one_base_at_a_time_does(rows, temperature, top
 
     def draw(ahead):
         passes.clear()
-        columns = generate(model, prompt, 200, temperature, top_k, torch.Generator().manual_seed(7), ahead=ahead)
+        columns = generate(
+            model, prompt, 200, temperature, top_k, torch.Generator().manual_seed(7), ahead=ahead
+        )
         return torch.stack(list(columns), 1), len(passes)
+
     one, slow = draw(1)
     for ahead in (2, 7, 16, 100):
         many, fast = draw(ahead)
-        assert torch.equal(one, many) and fast < slow == 200
+        assert torch.equal(one, many)
+        assert fast < slow == 200
 
 
 def test_more_bases_begin_with_the_same_bases():
-    draw = lambda n: torch.stack(list(generate(small(), start_symbol(3), n, generator=torch.Generator().manual_seed(1))), 1)
+    def draw(n):
+        generator = torch.Generator().manual_seed(1)
+        return torch.stack(list(generate(small(), start_symbol(3), n, generator=generator)), 1)
+
     assert torch.equal(draw(40)[:, :25], draw(25))
 
 
@@ -95,25 +113,33 @@ def test_draws_follow_the_models_probabilities():
     model = small()
     p = model(start_symbol(1))[0, -1].softmax(-1)
     generator = torch.Generator().manual_seed(0)
-    counts = torch.bincount(next(generate(model, start_symbol(20_000), 1, generator=generator)), minlength=4) / 20_000
-    assert torch.allclose(counts, p, atol=0.015)
-    top = next(generate(model, start_symbol(2000), 1, top_k=2, generator=generator))
-    assert set(top.tolist()) == set(p.topk(2).indices.tolist())
-    cold = torch.bincount(next(generate(model, start_symbol(20_000), 1, temperature=0.5, generator=generator)), minlength=4) / 20_000
-    assert torch.allclose(cold, p ** 2 / (p ** 2).sum(), atol=0.015)
+
+    def draw(rows, **how):
+        """The next base of each of so many rows."""
+        return next(generate(model, start_symbol(rows), 1, generator=generator, **how))
+
+    drawn = torch.bincount(draw(20_000), minlength=4) / 20_000
+    assert torch.allclose(drawn, p, atol=0.015)
+    assert set(draw(2000, top_k=2).tolist()) == set(p.topk(2).indices.tolist())
+    cold = torch.bincount(draw(20_000, temperature=0.5), minlength=4) / 20_000
+    assert torch.allclose(cold, p**2 / (p**2).sum(), atol=0.015)
 
 
 def test_spectrum_and_divergence_known_answers():
     assert spectrum(encode("ACGTACGT"), 1).tolist() == [0.25] * 4
-    assert spectrum(encode("AANAA"), 2).tolist() == [1.0] + [0.0] * 15  # the k-mers that hold N do not count
+    without_n = [1.0] + [0.0] * 15  # the k-mers that hold N do not count
+    assert spectrum(encode("AANAA"), 2).tolist() == without_n
     assert spectrum(np.stack([encode("AC"), encode("AC")]), 2)[1] == 1.0  # none across two records
-    a, b = np.array([1.0, 0, 0, 0]), np.array([0, 1.0, 0, 0])
-    assert divergence(a, a) == 0 and divergence(a, b) == pytest.approx(1.0)
+    a = np.array([1.0, 0, 0, 0])
+    b = np.array([0, 1.0, 0, 0])
+    assert divergence(a, a) == 0
+    assert divergence(a, b) == pytest.approx(1.0)
 
 
 def test_summary_of_known_bases():
     first = sample.summarise(np.array([[1, 2, 1, 2, 0, 3]], np.uint8), None)[0]
-    assert "GC 0.667" in first and "6 new bases" in first
+    assert "GC 0.667" in first
+    assert "6 new bases" in first
     assert f"expected {(2 / 5) / (2 / 6 * 2 / 6):.2f}" in first
 
 
@@ -122,38 +148,62 @@ def fasta(text):
     return {name.split()[0]: body.replace("\n", "") for name, body in records}
 
 
-def test_as_typed(ckpt, genome_folder, tmp_path):
-    shown = run("sample.py", f"--ckpt={ckpt}", "--num_samples=3", "--max_new_tokens=150", "--batch_size=2")
+def sample_by_hand(ckpt, *words):
+    return run("sample.py", f"--ckpt={ckpt}", *words)
+
+
+def test_as_typed(ckpt, tmp_path):
+    shown = sample_by_hand(ckpt, "--num_samples=3", "--max_new_tokens=150", "--batch_size=2")
     assert shown.returncode == 0, shown.stderr
     records = fasta(shown.stdout)
-    assert list(records) == ["sample_1", "sample_2", "sample_3"] and all(len(s) == 150 and set(s) <= set("ACGT") for s in records.values())
-    assert len(set(records.values())) == 3 and max(map(len, shown.stdout.splitlines())) <= 100
-    assert "GC" in shown.stderr and "CpG" in shown.stderr and "Jensen-Shannon" in shown.stderr
-    again = run("sample.py", "--ckpt", ckpt, "--num-samples", "3", "--max-new-tokens", "150", "--batch_size=2", "--out", tmp_path / "x.fa")
-    assert again.stdout == "" and (tmp_path / "x.fa").read_text() == shown.stdout
-    locus = run("sample.py", f"--ckpt={ckpt}", "--start=chr21:100-140", "--num_samples=1", "--max_new_tokens=5")
+    assert list(records) == ["sample_1", "sample_2", "sample_3"]
+    assert all(len(s) == 150 and set(s) <= set("ACGT") for s in records.values())
+    assert len(set(records.values())) == 3
+    assert max(map(len, shown.stdout.splitlines())) <= 100
+    assert "GC" in shown.stderr
+    assert "CpG" in shown.stderr
+    assert "Jensen-Shannon" in shown.stderr
+
+    words = ["--ckpt", ckpt, "--num-samples", "3", "--max-new-tokens", "150", "--batch_size=2"]
+    again = run("sample.py", *words, "--out", tmp_path / "x.fa")
+    assert again.stdout == ""
+    assert (tmp_path / "x.fa").read_text() == shown.stdout
+
+
+def test_a_prompt_from_the_genome_or_a_file(ckpt, genome_folder, tmp_path):
+    few = ["--num_samples=1", "--max_new_tokens=5"]
+    locus = sample_by_hand(ckpt, "--start=chr21:100-140", *few)
     assert locus.stdout.startswith(">sample_1 prompt=chr21:100-140 new=5 ")
-    assert fasta(locus.stdout)["sample_1"][:40] == decode(Genome(genome_folder).fetch("chr21", 100, 140) & 7)
+    there = decode(Genome(genome_folder).fetch("chr21", 100, 140) & 7)
+    assert fasta(locus.stdout)["sample_1"][:40] == there
+
     (tmp_path / "start.fa").write_text(">a\nACGT\nacgt\n")
+    file = sample_by_hand(ckpt, f"--start=FILE:{tmp_path / 'start.fa'}", *few)
+    letters = fasta(file.stdout)["sample_1"]
+    assert letters.startswith("ACGTACGT")
+    assert len(letters) == 13
+
     (tmp_path / "two.fa").write_text(">a\nACGT\n>b\nACGT\n")
-    one_line_error(run("sample.py", f"--ckpt={ckpt}", f"--start=FILE:{tmp_path / 'two.fa'}"), "several records")
-    file = run("sample.py", f"--ckpt={ckpt}", f"--start=FILE:{tmp_path / 'start.fa'}", "--num_samples=1", "--max_new_tokens=5")
-    assert fasta(file.stdout)["sample_1"].startswith("ACGTACGT") and len(fasta(file.stdout)["sample_1"]) == 13
+    two = sample_by_hand(ckpt, f"--start=FILE:{tmp_path / 'two.fa'}")
+    one_line_error(two, "several records")
 
 
-@pytest.mark.parametrize("words, message", [
-    (("--start=HELLO",), "--start holds"),
-    (("--start=chr99:1-5",), "has no chr99"),
-    (("--start=chr21:10-5",), "the end must lie behind"),
-    (("--start=chr21:5990-6010",), "chr21 ends at 6000"),
-    (("--start=chr1:10-50",), "is a gap"),
-    (("--ckpt=tests",), "is a folder"),
-    (("--start=FILE:nowhere",), "cannot read"),
-    (("--top_k=5",), "--top_k at most 4"),
-    (("--num_samples=0",), "at least 1"),
-    (("--seed=-1",), "--seed from 0"),
-    (("--out=/no/such/folder/x.fa",), "no such folder"),
-])
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (("--start=HELLO",), "--start holds"),
+        (("--start=chr99:1-5",), "has no chr99"),
+        (("--start=chr21:10-5",), "the end must lie behind"),
+        (("--start=chr21:5990-6010",), "chr21 ends at 6000"),
+        (("--start=chr1:10-50",), "is a gap"),
+        (("--ckpt=tests",), "is a folder"),
+        (("--start=FILE:nowhere",), "cannot read"),
+        (("--top_k=5",), "--top_k at most 4"),
+        (("--num_samples=0",), "at least 1"),
+        (("--seed=-1",), "--seed from 0"),
+        (("--out=/no/such/folder/x.fa",), "no such folder"),
+    ],
+)
 def test_mistakes(ckpt, genome_folder, monkeypatch, words, message):
     monkeypatch.setattr(sample, "ckpt", str(ckpt))
     for key, value in (w[2:].split("=") for w in words):
@@ -166,10 +216,17 @@ def test_bad_checkpoints_are_one_line(tmp_path):
     class Evil:
         def __reduce__(self):
             return (math.sqrt, (2,))
+
     torch.save({"model": Evil()}, tmp_path / "evil.pt")
     torch.save({"model": {}}, tmp_path / "other.pt")
     (tmp_path / "text.pt").write_text("hello")
-    for name, message in (("evil.pt", "not a checkpoint"), ("other.pt", "something else"), ("text.pt", "not a checkpoint"), ("none.pt", "no checkpoint")):
+    said = {
+        "evil.pt": "not a checkpoint",
+        "other.pt": "something else",
+        "text.pt": "not a checkpoint",
+        "none.pt": "no checkpoint",
+    }
+    for name, message in said.items():
         with pytest.raises(SystemExit, match=message):
             load_model(tmp_path / name)
     one_line_error(run("sample.py", f"--ckpt={tmp_path / 'text.pt'}"), "text.pt")

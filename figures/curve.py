@@ -1,7 +1,9 @@
-"""Draw validation bits per base over the bases seen, from a run's log.csv, with the floors of its summary.json.
+"""Draw validation bits per base over the bases seen, from a run's log.csv, with the floors of its
+summary.json.
 
   python figures/curve.py out-laptop figures/laptop.png
 """
+
 import csv
 import json
 import sys
@@ -12,22 +14,47 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-folder, target = Path(sys.argv[1]), Path(sys.argv[2])
-with open(folder / "log.csv", newline="") as file:
-    rows = list(csv.DictReader(file))
-table = json.loads((folder / "summary.json").read_text())["table"]
-training = [(int(r["tokens"]) / 1e6, float(r["bits"])) for r in rows if r["bits"]]
-evaluated = [r for r in rows if r["val_bits_all"]]
+GROUPS = {"all": "C0", "repeats": "C1", "unique": "C2"}  # of bases, and their colours
+STYLES = ("--", ":", "-.")  # of the floors
 
-figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-axes.plot(*zip(*training), color="0.8", lw=0.8, label="training batches")
-for name, colour in (("all", "C0"), ("repeats", "C1"), ("unique", "C2")):
-    points = [(int(r["tokens"]) / 1e6, float(r["val_bits_" + name])) for r in evaluated if r["val_bits_" + name] != "nan"]
-    if points:
-        axes.plot(*zip(*points), color=colour, marker="o", ms=3, label=f"validation, {name}")
-for (name, row), style in zip(((k, v) for k, v in table.items() if k not in ("uniform", "this model")), ("--", ":", "-.")):
-    axes.axhline(row["all"], color="k", lw=0.8, ls=style, label=f"{name}, all")
-axes.set(xlabel="million bases seen", ylabel="bits per base", ylim=(None, 2.01))
-axes.legend(fontsize=8)
-figure.savefig(target, dpi=110)
-print(f"wrote {target}")
+
+def read_points(rows, column):
+    """([million bases seen, ...], [bits, ...]) of the rows of log.csv that have a number there."""
+    millions = []
+    bits = []
+    for row in rows:
+        if row[column] and row[column] != "nan":
+            millions.append(int(row["tokens"]) / 1e6)
+            bits.append(float(row[column]))
+    return millions, bits
+
+
+def draw(axes, rows, table):
+    """rows: of log.csv, as dicts. table: {name: bits per base}, of summary.json."""
+    axes.plot(*read_points(rows, "bits"), color="0.8", lw=0.8, label="training batches")
+    for group, color in GROUPS.items():
+        millions, bits = read_points(rows, f"val_bits_{group}")
+        if bits:
+            label = f"validation, {group}"
+            axes.plot(millions, bits, color=color, marker="o", ms=3, label=label)
+    floors = [name for name in table if name not in ("uniform", "this model")]
+    for name, style in zip(floors, STYLES):
+        axes.axhline(table[name]["all"], color="k", lw=0.8, ls=style, label=f"{name}, all")
+    axes.set(xlabel="million bases seen", ylabel="bits per base", ylim=(None, 2.01))
+    axes.legend(fontsize=8)
+
+
+def main():
+    folder = Path(sys.argv[1])
+    target = Path(sys.argv[2])
+    with open(folder / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = json.loads((folder / "summary.json").read_text())["table"]
+    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    draw(axes, rows, table)
+    figure.savefig(target, dpi=110)
+    print(f"wrote {target}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,5 +1,4 @@
-"""Train the GPT of model.py on a prepared genome: one loop for a laptop, two gaming cards, many
-nodes.
+"""Train the GPT of model.py on a prepared genome: on a laptop, two gaming cards, many nodes.
 
   python train.py config/hg38_small.py
   torchrun train.py config/hg38_small.py

@@ -1,7 +1,7 @@
 # The toy genome's demo (make demo): 0.8M parameters in matrices, 384 bases of context, 2.5 million
 # bases, 0.84 of a pass.
 # About six minutes on two older cores in float32 (measured), less where bfloat16 is fast.
-# 1.73 bits per base; the best Markov order has 1.86 (EXPERIMENTS.md).
+# 1.73 bits per base; the best Markov order has 1.86 (experiments/README.md).
 out_dir = "out-demo"
 dataset = "toy"
 block_size = 384  # holds DART-Eval's windows of 350

@@ -3,7 +3,7 @@
 # Two 24 GB cards such as RTX 4090s: about 6 hours; one: 12 (estimates).
 # One H200: 2 hours (estimate); it held 16.6 GB and read 585,000 bases a second.
 # Loss after a pass, a weak prediction: 1.69 bits per base on a piece of chr10, in its unique
-# sequence 1.88 (EXPERIMENTS.md, "Loss over size and bases").
+# sequence 1.88 (experiments/LOG.md).
 # Measured after 100 steps on 17 million bases (--max_iters=100): 1.76.
 out_dir = "out"
 dataset = "hg38"

@@ -1,12 +1,12 @@
-"""Everything that one GPU can show in a quarter of an hour, in two calls, each ending in a table.
+"""Everything that one GPU can show in a quarter of an hour, in two calls that end in a table.
 
-python -m experiments.gpu speed --nanogpt=nanoGPT --out=out-gpu         (7 minutes: tests, speed,
-memory) python -m experiments.gpu loss --nanogpt=nanoGPT --dataset=pieces --out=out-gpu    (7
-minutes: time to a loss)
+  python -m experiments.gpu speed --nanogpt=nanoGPT --out=out-gpu
+  python -m experiments.gpu loss --nanogpt=nanoGPT --dataset=pieces --out=out-gpu
 
-Each part is a command of this repository with a time limit; one that fails or takes too long is
-reported as such, and the next one starts. --small: the same on a CPU with small sizes, to see that
-it runs.
+speed: tests on the GPU, training, memory, sampling, scoring; loss: time to a loss beside nanoGPT,
+and the flagship's first 100 steps. Each takes about seven minutes. Each part is a command of this
+repository with a time limit; one that fails or takes too long is reported as such, and the next one
+starts. --small: the same on a CPU with small sizes, to see that it runs.
 """
 
 import argparse

@@ -1,5 +1,4 @@
-"""What a checkpoint has not learnt that something simpler knows: bits per base of the two mixed,
-beside the checkpoint's own.
+"""What a checkpoint has not learnt that something simpler knows: bits per base of both mixed.
 
   python -m experiments.mixing out/ckpt.pt [another.pt] --dataset=pieces --bases=2457600
 

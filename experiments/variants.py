@@ -1,5 +1,4 @@
-"""The recipe, one switch at a time: each variant is some settings of train.py, or a part of the
-model exchanged.
+"""The recipe, one switch at a time: each variant is some settings, or a part exchanged.
 
 A part is exchanged by plain Python: a subclass put in the place of the class in model.py, or a
 function in the place of one. `python -m experiments.ablate` trains them beside each other.

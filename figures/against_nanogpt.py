@@ -1,5 +1,4 @@
-"""Draw reports of experiments.against_nanogpt: bits per base over bases seen, a row of pictures for
-each report.
+"""Draw reports of experiments.against_nanogpt: bits per base over bases seen, a row for each.
 
   python figures/against_nanogpt.py figures/against_nanogpt.png out-nanogpt/report.json
 

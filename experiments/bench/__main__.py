@@ -1,13 +1,12 @@
 """How fast each part is, beside what a user would run instead, in the same minutes.
 
-python -m experiments.bench                                    (everything) python -m
-experiments.bench train --nanogpt=nanoGPT            (one part: train | loader | sample | prepare |
-eval)
+  python -m experiments.bench                               (everything)
+  python -m experiments.bench train --nanogpt=nanoGPT       (one part of it)
 
-nanoGPT: a clone of it. Rates are medians over turns in which the parts and their anchors alternate,
-so that a busy machine slows both. A row's ratio is above 1 where we are better than the anchor. MFU
-counts 6 N + 12 n_layer n_embd block_size flops a base: full attention, causal skipping not
-credited.
+Parts: train, loader, sample, prepare, eval. nanoGPT: a clone of it. Rates are medians over turns in
+which the parts and their anchors alternate, so that a busy machine slows both. A row's ratio is
+above 1 where we are better than the anchor. MFU counts 6 N + 12 n_layer n_embd block_size flops a
+base: full attention, causal skipping not credited.
 """
 
 import json as jsonlib

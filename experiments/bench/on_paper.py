@@ -1,13 +1,12 @@
-"""Where the time of a training step should go: flops and bytes of each part against a card's data
-sheet.
+"""Where the time of a training step should go: flops and bytes against a card's data sheet.
 
-python -m experiments.bench.on_paper                        (85M parameters, 32 windows of 1,024,
-H200 and RTX 4090) python -m experiments.bench.on_paper 4096 8                 (8 windows of 4,096)
+  python -m experiments.bench.on_paper            (85M parameters, 32 windows of 1,024)
+  python -m experiments.bench.on_paper 4096 8     (8 windows of 4,096)
 
-Forward and backward pass of one micro-batch. A part takes the longer of its flops at the card's
-matrix rate and its bytes at its bandwidth; a kernel that the compiler fuses reads its inputs once
-and writes its outputs once. Backward: twice the flops (2.5 times for attention, which computes its
-scores again) and twice the bytes.
+Forward and backward pass of one micro-batch, on an H200 and on an RTX 4090. A part takes the longer
+of its flops at the card's matrix rate and its bytes at its bandwidth; a kernel that the compiler
+fuses reads its inputs once and writes its outputs once. Backward: twice the flops (2.5 times for
+attention, which computes its scores again) and twice the bytes.
 """
 
 import sys

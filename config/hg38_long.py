@@ -2,7 +2,7 @@
 # bases).
 # Two 24 GB cards such as RTX 4090s: about 9.5 hours and 17 GB each (estimates).
 # Loss at this context is not yet measured. For hg38_small.py's, after a pass, a weak prediction
-# says 1.69 bits per base on a piece of chr10 (experiments/LOG.md).
+# from before the stem says 1.69 bits per base on a piece of chr10 (experiments/LOG.md).
 out_dir = "out-long"
 dataset = "hg38"
 block_size = 4096

@@ -12,11 +12,13 @@ in the end weights, optimisers and log must be those of a run that nobody distur
 import os
 import random
 import resource
-import runpy
 import signal
 import sys
 import tempfile
 import time
+import traceback
+from collections import Counter
+from dataclasses import dataclass
 from itertools import count, zip_longest
 from pathlib import Path
 
@@ -26,66 +28,94 @@ import numpy as np
 import torch
 import torch._dynamo  # what the optimisers load late: once, here
 
-from tests.conftest import ROOT, random_dna, write_genome
+import train
+from runtime.run_folder import read_rows
+from tests.conftest import random_dna, write_genome
 
 SETTINGS = (
     "--block_size=64 --n_layer=2 --n_head=2 --n_embd=32 --batch_tokens=512 --batch_size=4 "
     "--eval_interval=8 --eval_tokens=6000 --log_interval=2 "
     "--markov_order=0 --device=cpu --dtype=float32 --dropout=0.1"
 ).split()
-SAVED = 60_000  # about half a checkpoint of this model, in bytes
+SAVED = 60_000  # bytes, less than a checkpoint of this model
+
+
+@dataclass
+class Death:
+    """How a life of the run ends: which signal, and when.
+
+    kind: "after a while" (when: seconds), "as a file is moved" (when: the file's number in this
+    life) or "half a checkpoint written" (the kernel's own signal, number is not used).
+    """
+
+    kind: str
+    number: int
+    when: float
+
+
+def choose_death(rng, step_seconds):
+    """A Death by chance."""
+    kinds = ["after a while", "after a while", "as a file is moved", "half a checkpoint written"]
+    kind = rng.choice(kinds)
+    number = signal.SIGKILL
+    if kind != "as a file is moved":
+        number = rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+    times = {
+        "after a while": rng.random() * 24 * step_seconds + 0.02,
+        "as a file is moved": rng.randint(1, 4),
+    }
+    return Death(kind, number, times.get(kind, 0))
 
 
 def life(genome, out, steps, death=None):
-    """Run train.py in a fork until it ends or dies as `death` says -> its exit code, negative if a
-    signal ended it.
-    """
-    kind, number, when = death or (None, 0, 0)
+    """Run train.py in a fork until it ends or dies -> its exit code, negative for a signal's."""
     child = os.fork()
     if child == 0:
-        os.chdir(ROOT)
-        sys.argv = [
-            "train.py",
-            f"--dataset={genome}",
-            f"--out_dir={out}",
-            f"--max_iters={steps}",
-            *SETTINGS,
-        ]
         text = os.open(out.parent / "text", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(text, 1), os.dup2(text, 2)
-        left = [when]
-
-        def watch(event, args):
-            if event == "os.rename" and not str(args[1]).endswith(".csv"):
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), number)
-
-        if kind == "as a file is moved":
-            sys.addaudithook(watch)
-        if (
-            kind == "half a checkpoint written"
-        ):  # the kernel's own signal, which Python ignores unless told
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (SAVED, SAVED))
-        code = 0
-        try:
-            runpy.run_path("train.py", run_name="__main__")
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1 if end.code else 0
-            if isinstance(end.code, str):
-                print(end.code, flush=True)
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-            code = 70
+        os.dup2(text, 1)
+        os.dup2(text, 2)
+        if death:
+            prepare_to_die(death)
+        words = [f"--dataset={genome}", f"--out_dir={out}", f"--max_iters={steps}", *SETTINGS]
+        code = train_in_fork(words)
         sys.stdout.flush()
         os._exit(code)
-    if kind == "after a while":
-        time.sleep(when)
-        os.kill(child, number)
+    if death and death.kind == "after a while":
+        time.sleep(death.when)
+        os.kill(child, death.number)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def prepare_to_die(death):
+    """In the fork: have this process killed at the moment that `death` says."""
+    moves = []
+
+    def watch(event, args):
+        if event == "os.rename" and not str(args[1]).endswith(".csv"):
+            moves.append(args)
+            if len(moves) == death.when:
+                os.kill(os.getpid(), death.number)
+
+    if death.kind == "as a file is moved":
+        sys.addaudithook(watch)
+    if death.kind == "half a checkpoint written":
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which Python ignores unless told
+        resource.setrlimit(resource.RLIMIT_FSIZE, (SAVED, SAVED))
+
+
+def train_in_fork(words):
+    """Train -> the exit code that a process of its own would have."""
+    try:
+        train.main(words)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, flush=True)
+            return 1
+        return end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        return 70
+    return 0
 
 
 def same(a, b):
@@ -94,111 +124,105 @@ def same(a, b):
         return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
-    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    return a == b
 
 
 def kept(path):
+    """A checkpoint, without what two equal runs may differ in."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     return {k: v for k, v in checkpoint.items() if k not in ("seconds", "config")}
 
 
 def logged(path):
-    names, *rows = (line.split(",") for line in (path / "log.csv").read_text().splitlines())
-    return [
-        [
-            value
-            for name, value in zip(names, row)
-            if name not in ("seconds", "tokens_per_second", "mfu")
-        ]
-        for row in rows
-    ]
+    """The rows of a run's log, without its times."""
+    rows = read_rows(path / "log.csv")
+    times = ("seconds", "tokens_per_second", "mfu")
+    return [{name: row[name] for name in row if name not in times} for row in rows]
+
+
+def name_of(death, code):
+    """What to count a death as: signals that let the run save are told apart."""
+    if code < 0:
+        return f"{death.kind}, {signal.Signals(-code).name}"
+    return f"{death.kind}, {signal.Signals(code - 128).name}, which saved"
+
+
+def check_best(out, best):
+    """The best bits that a killed run knows of; AssertionError if a better checkpoint was lost."""
+    if not (out / "ckpt.pt").exists():
+        return best
+    found = kept(out / "ckpt.pt")["best_bits"]
+    assert found <= best, "a best checkpoint was lost"
+    if found < float("inf"):  # else it was told to stop before the first evaluation
+        assert kept(out / "best.pt")["val"]["all"] <= found, "a best checkpoint was lost"
+    return found
+
+
+def check_same_run(quiet, killed):
+    """AssertionError unless both runs ended in the same checkpoints and wrote the same log."""
+    for name in ("ckpt.pt", "best.pt"):
+        assert same(kept(quiet / name), kept(killed / name)), f"{name} is not the undisturbed run's"
+    pairs = zip_longest(logged(quiet), logged(killed))
+    differ = [pair for pair in pairs if pair[0] != pair[1]]
+    assert not differ, f"the logs differ: {differ[:3]}"
+
+
+def make_genome(folder, seed):
+    rng = np.random.default_rng(seed)
+    train_split = {"chr1": random_dna(rng, 20_000)}
+    return write_genome(folder, {"train": train_split, "val": {"chr21": random_dna(rng, 6_000)}})
 
 
 def soak(kills, folder, seed=0):
-    """Kill until `kills` deaths have come and the run is whole -> {how it died: how often}.
+    """Kill a run `kills` times, then let it end -> {how it died: how often}.
+
     AssertionError if anything is lost.
     """
-    rng, steps = random.Random(seed), 12 * kills
-    dna = np.random.default_rng(seed)
-    genome = write_genome(
-        folder / "genome",
-        {"train": {"chr1": random_dna(dna, 20_000)}, "val": {"chr21": random_dna(dna, 6_000)}},
-    )
-    quiet, killed, deaths, best = (
-        folder / "quiet" / "out",
-        folder / "killed" / "out",
-        {},
-        float("inf"),
-    )
-    quiet.mkdir(parents=True), killed.mkdir(parents=True)
+    rng = random.Random(seed)
+    steps = 12 * kills
+    genome = make_genome(folder / "genome", seed)
+    quiet = folder / "quiet" / "out"
+    killed = folder / "killed" / "out"
+    quiet.mkdir(parents=True)
+    killed.mkdir(parents=True)
     began = time.time()
     assert life(genome, quiet, steps) == 0, (quiet.parent / "text").read_text()
-    step = (time.time() - began) / steps  # seconds
+    step_seconds = (time.time() - began) / steps
+    deaths = Counter()
+    best = float("inf")
     for _ in range(20 * kills):
-        left = kills - sum(deaths.values())
-        kind = (
-            rng.choice(
-                [
-                    "after a while",
-                    "after a while",
-                    "as a file is moved",
-                    "half a checkpoint written",
-                ]
-            )
-            if left > 0
-            else None
-        )
-        number = (
-            signal.SIGKILL
-            if kind == "as a file is moved"
-            else rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-        )
-        when = {
-            "after a while": rng.random() * 24 * step + 0.02,
-            "as a file is moved": rng.randint(1, 4),
-        }.get(kind, 0)
-        code = life(genome, killed, steps, kind and (kind, number, when))
+        death = choose_death(rng, step_seconds) if deaths.total() < kills else None
+        code = life(genome, killed, steps, death)
         if code == 0:
             break
-        assert code in (-9, -2, -15, -25, 130, 143), (
-            f"{kind}: exit code {code}\n{(killed.parent / 'text').read_text()[-3000:]}"
-        )
-        name = (
-            f"{kind}, "
-            + signal.Signals(abs(code) if code < 0 else code - 128).name
-            + ("" if code < 0 else ", which saved")
-        )
-        deaths[name] = deaths.get(name, 0) + 1
-        if (killed / "ckpt.pt").exists():
-            last = kept(killed / "ckpt.pt")
-            none_yet = last["best_bits"] == float("inf")  # told to stop before the first evaluation
-            assert last["best_bits"] <= best and (
-                none_yet or kept(killed / "best.pt")["val"]["all"] <= last["best_bits"]
-            ), "a best checkpoint was lost"
-            best = last["best_bits"]
+        said = (killed.parent / "text").read_text()[-3000:]
+        assert code in (-9, -2, -15, -25, 130, 143), f"{death}: exit code {code}\n{said}"
+        deaths[name_of(death, code)] += 1
+        best = check_best(killed, best)
     assert code == 0, "killed so often that it never ended"
-    for name in ("ckpt.pt", "best.pt"):
-        assert same(kept(quiet / name), kept(killed / name)), (
-            f"{name} is not that of the undisturbed run"
-        )
-    differ = [pair for pair in zip_longest(logged(quiet), logged(killed)) if pair[0] != pair[1]]
-    assert not differ, f"the logs differ: {differ[:3]}"
+    check_same_run(quiet, killed)
     return deaths
 
 
-if __name__ == "__main__":
+def main():
     began = time.time()
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    deaths = Counter()
     with tempfile.TemporaryDirectory() as folder:
-        deaths, wanted = {}, int(sys.argv[1]) if len(sys.argv) > 1 else 200
         for seed in count():  # one run after the other
-            left = wanted - sum(deaths.values())
+            left = wanted - deaths.total()
             if left <= 0:
                 break
-            for name, times in soak(min(left, 40), Path(folder) / str(seed), seed).items():
-                deaths[name] = deaths.get(name, 0) + times
+            deaths += soak(min(left, 40), Path(folder) / str(seed), seed)
     for name, times in sorted(deaths.items()):
         print(f"{times:5} {name}")
     print(
-        f"{sum(deaths.values())} deaths in {time.time() - began:.0f} s; "
+        f"{deaths.total()} deaths in {time.time() - began:.0f} s; "
         "weights, optimisers, best and log are those of undisturbed runs, to the bit"
     )
+
+
+if __name__ == "__main__":
+    main()

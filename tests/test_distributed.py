@@ -66,47 +66,35 @@ def test_a_run_resumes_on_another_number_of_processes(genome_folder, tmp_path):
     assert len(one) == 10 and changing == pytest.approx(one, abs=1e-5)
 
 
+def start_two_nodes(port, words):
+    """Two torchrun launchers of one process each, as on two machines that meet at a port."""
+    meeting = ["--rdzv_backend=c10d", f"--rdzv_endpoint=127.0.0.1:{port}", "--rdzv_id=1"]
+    line = [*TORCHRUN, "--nnodes=2", "--nproc_per_node=1", *meeting, "train.py", *words]
+    return [
+        subprocess.Popen(
+            line,
+            cwd=ROOT,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+
+
 @pytest.mark.slow
 def test_two_nodes_lose_one_and_resume(genome_folder, tmp_path):
     """A node is killed whole: the other ends by itself, and the same two commands go on to what one
     node with two processes reaches.
     """
-    words = [
-        f"--dataset={genome_folder}",
-        *TINY,
-        "--max_iters=60",
-        "--eval_interval=4",
-        "--markov_order=0",
-    ]
+    words = [f"--dataset={genome_folder}", *TINY]
+    words += ["--max_iters=60", "--eval_interval=4", "--markov_order=0"]
+    own = [*words, f"--out_dir={tmp_path / 'two'}"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-
-    def nodes():
-        line = [
-            *TORCHRUN,
-            "--nnodes=2",
-            "--nproc_per_node=1",
-            "--rdzv_backend=c10d",
-            f"--rdzv_endpoint=127.0.0.1:{port}",
-            "--rdzv_id=1",
-            "train.py",
-            *words,
-            f"--out_dir={tmp_path / 'two'}",
-        ]
-        return [
-            subprocess.Popen(
-                line,
-                cwd=ROOT,
-                start_new_session=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for _ in range(2)
-        ]
-
-    first, second = nodes()
+    first, second = start_two_nodes(port, own)
     while not (tmp_path / "two" / "ckpt.pt").exists():
         assert first.poll() is None and second.poll() is None, (
             first.communicate()[0] + second.communicate()[0]
@@ -121,7 +109,7 @@ def test_two_nodes_lose_one_and_resume(genome_folder, tmp_path):
     assert first.wait(timeout=60) != 0 and time.time() - began < 60
     step = load(tmp_path / "two" / "ckpt.pt")["step"]
     assert 0 < step < 60, "killed too late to tell"
-    again = nodes()
+    again = start_two_nodes(port, own)
     texts = [node.communicate(timeout=120)[0] for node in again]
     assert [node.returncode for node in again] == [0, 0] and any(
         "resuming" in text for text in texts

@@ -103,10 +103,9 @@ def target_weights(raw):
     N weighs nothing, a soft-masked repeat repeat_weight, any other base 1. The loss divides by
     the sum of these weights, so this function alone decides what a base counts.
     """
-    table = torch.zeros(16, device=raw.device)
-    table[:N] = 1
-    table[REPEAT : REPEAT + N] = repeat_weight
-    return table[raw.long()]
+    is_base = (raw & 7) < N
+    is_repeat = (raw & REPEAT) > 0
+    return is_base * torch.where(is_repeat, repeat_weight, 1.0)
 
 
 class Loader:
@@ -330,7 +329,7 @@ def evaluate(model, windows, rows, team=None):
         with team.autocast:
             nats = base_nll(model, bases).cpu().double().numpy()
         real = x & 7 < N
-        repeat = real & (x >= REPEAT)
+        repeat = real & (x & REPEAT > 0)
         counted = [nats.sum(), real.sum(), nats[repeat].sum(), repeat.sum()]
         sums += torch.tensor(counted, dtype=torch.float64)
     if team.told_to_stop():

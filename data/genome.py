@@ -31,7 +31,8 @@ for _token, _letter in enumerate("ACGT"):
 for _code in range(ord("a"), ord("z") + 1):
     _ENCODE[_code] = _ENCODE[ord(chr(_code).upper())] | REPEAT
 _DECODE = np.frombuffer(b"ACGTNNNNacgtnnnn", np.uint8)  # base -> letter
-_COMPLEMENT = np.array([3, 2, 1, 0, 4, 5, 6, 7, 11, 10, 9, 8, 12, 13, 14, 15], np.uint8)
+_BYTES = np.arange(256, dtype=np.uint8)
+_COMPLEMENT = np.where(_BYTES & 7 < N, _BYTES ^ 3, _BYTES)  # A-T and C-G; all higher bits stay
 
 
 def encode(letters):
@@ -49,7 +50,7 @@ def decode(bases):
 
 
 def reverse_complement(bases):
-    """The other strand of (..., T) bases, read 5' to 3'; the repeat bit stays with its base."""
+    """The other strand of (..., T) bases, read 5' to 3'; the bits above stay with their base."""
     return _COMPLEMENT[bases][..., ::-1]
 
 

@@ -4,9 +4,11 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import train
 from data import REPEAT, Genome, N, Windows, decode, encode, eval_windows, reverse_complement, share
 from tests.conftest import write_genome
 
@@ -163,3 +165,13 @@ def test_fingerprint_knows_what_is_held_and_how_it_is_split(tmp_path):
     for i, splits in enumerate((one, other_split, other_bases)):
         fingerprints.add(Genome(write_genome(tmp_path / f"{i}", splits)).fingerprint)
     assert len(fingerprints) == 3
+
+
+def test_bits_above_the_repeat_bit_change_nothing_else():
+    """So that a further mask can be stored: bases, repeats and the other strand stay as they are."""
+    bases = np.array([0, 1, 2, 3, 4, 8, 9, 10, 11, 12], np.uint8)
+    marked = bases | 16
+    assert (reverse_complement(marked) == reverse_complement(bases) | 16).all()
+    assert decode(marked) == decode(bases)
+    weights = train.target_weights(torch.from_numpy(bases))
+    assert torch.equal(train.target_weights(torch.from_numpy(marked)), weights)

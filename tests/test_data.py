@@ -168,7 +168,7 @@ def test_fingerprint_knows_what_is_held_and_how_it_is_split(tmp_path):
 
 
 def test_bits_above_the_repeat_bit_change_nothing_else():
-    """So that a further mask can be stored: bases, repeats and the other strand stay as they are."""
+    """So that a further mask can be stored: bases, repeats and the other strand stay."""
     bases = np.array([0, 1, 2, 3, 4, 8, 9, 10, 11, 12], np.uint8)
     marked = bases | 16
     assert (reverse_complement(marked) == reverse_complement(bases) | 16).all()

@@ -7,6 +7,7 @@ from experiments.bench.training import FLAGSHIP, LAPTOP, TINY
 from experiments.nanogpt import import_nanogpt, new_model
 from model import GPT, GPTConfig, N
 from runtime.checkpoint import load_model
+from runtime.team import Team
 from sample import generate
 
 
@@ -15,6 +16,8 @@ def measure_sampling(table, team, ckpt="", nanogpt="", quick=False):
     one.
     """
     device = team.device
+    if device.type == "cpu":
+        team = Team()  # in float32, as sample.py computes there
     new = 50 if quick else 1000
     many = 8 if quick else 64
     model, size = pick_model(device, ckpt, quick)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import sample
+import train
 from config import configure, is_assignment, read_command_line, read_config, read_script
 from tests.conftest import ROOT, one_line_error
 
@@ -200,3 +201,9 @@ def test_an_imported_script_takes_words_that_its_caller_gives():
     assert settings["seed"] == 5
     assert settings["top_k"] == sample.top_k
     assert configure(settings, [])["seed"] == sample.seed
+
+
+def test_every_number_among_the_settings_of_training_has_limits():
+    defaults, _ = read_script(ROOT / "train.py")
+    numbers = {key for key, value in defaults.items() if type(value) in (int, float)}
+    assert set(train.LIMITS) == numbers

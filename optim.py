@@ -90,6 +90,11 @@ class Optimizers:
             for group, rate in zip(opt.param_groups, rates):
                 group["lr"] = rate * factor
 
+    def unscale(self, scaler):
+        """Divide the gradients by the factor with which float16's loss was scaled."""
+        for opt in self.all:
+            scaler.unscale_(opt)
+
     def step(self):
         for opt in self.all:
             opt.step()

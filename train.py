@@ -293,9 +293,8 @@ def train_step(learner, batch, weight_sum, team):
         return None
     parameters = list(model.parameters())
     team.sum_gradients(parameters, loss)
-    for optimizer in optimizers.all:
-        if scaler.is_enabled():
-            scaler.unscale_(optimizer)
+    if scaler.is_enabled():
+        optimizers.unscale(scaler)
     grad_norm = torch.nn.utils.clip_grad_norm_(parameters, grad_clip or math.inf)
     overflowed = scaler.is_enabled() and not torch.isfinite(grad_norm)
     if not overflowed:  # else both optimisers skip the step, and the scale halves

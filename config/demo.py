@@ -1,6 +1,6 @@
 # The toy genome's demo (make demo): 0.8M parameters in matrices, 384 bases of context, 3.8 million
 # bases, 1.3 passes.
-# About six minutes on two cores with AVX512-BF16 (measured), ten in float32 (estimate).
+# About five minutes on two cores with AVX512-BF16 (measured), nine in float32 (estimate).
 # 1.71 bits per base; the best Markov order has 1.86 (experiments/README.md).
 out_dir = "out-demo"
 dataset = "toy"

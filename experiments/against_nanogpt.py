@@ -137,7 +137,7 @@ class Comparison:
         self.device = "cuda" if self.gpu else "cpu"
         self.size = scale["size"]
         self.batch = scale["batch"]
-        self.final_tokens = scale["final"]
+        self.final_tokens = args.final or scale["final"]
         self.per_step = self.batch * self.size["block_size"]  # bases
         self.steps = int((args.tokens or scale["tokens"]) // self.per_step)  # of nanoGPT's
         self.out = args.out.resolve()
@@ -360,6 +360,7 @@ def read_command_line():
     parser.add_argument("--their_seeds", type=int, nargs="+", help="nanoGPT's, if not the same")
     parser.add_argument("--rates", type=float, nargs="+", default=[5e-4, 1e-3, 2e-3, 4e-3, 8e-3])
     parser.add_argument("--tokens", type=float, help="nanoGPT's bases, instead of the scale's")
+    parser.add_argument("--final", type=int, help="bases to score at the end, likewise")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--compile", action="store_true", help="on a CPU too")
     parser.add_argument("--speed_ratio", type=float, help="our bases a second over nanoGPT's")

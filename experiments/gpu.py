@@ -80,7 +80,7 @@ def loss_parts(args):
         "--markov_order=0",
     ]
     if args.small:
-        against += ["--tokens=65536"]
+        against += ["--tokens=65536", "--final=20480"]
         flagship += ["--n_layer=2", "--n_head=2", "--n_embd=64", "--batch_tokens=4096"]
         flagship += ["--batch_size=2", "--max_iters=4", "--eval_interval=2", "--eval_tokens=20480"]
     else:

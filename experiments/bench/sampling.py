@@ -16,8 +16,7 @@ def measure_sampling(table, team, ckpt="", nanogpt="", quick=False):
     one.
     """
     device = team.device
-    if device.type == "cpu":
-        team = Team()  # in float32, as sample.py computes there
+    sampler = Team() if device.type == "cpu" else team  # a CPU samples in float32, as in sample.py
     new = 50 if quick else 1000
     many = 8 if quick else 64
     model, size = pick_model(device, ckpt, quick)
@@ -25,7 +24,7 @@ def measure_sampling(table, team, ckpt="", nanogpt="", quick=False):
 
     def cached(rows, ahead):
         prompt = torch.full((rows, 1), N, device=device)
-        for _ in generate(model, prompt, new, dtype=team.precision, ahead=ahead):
+        for _ in generate(model, prompt, new, dtype=sampler.precision, ahead=ahead):
             pass
 
     @torch.no_grad()
@@ -46,7 +45,7 @@ def measure_sampling(table, team, ckpt="", nanogpt="", quick=False):
         theirs = new_model(import_nanogpt(nanogpt), size).to(device).eval()
         start = torch.full((1, 1), N, device=device)
         runs["nanoGPT's generate"] = lambda: theirs.generate(start, new)
-    rates = time_runs(table, team, runs, nanogpt)
+    rates = time_runs(table, sampler, runs, nanogpt)
     rows_of = {"one": 1, "few": 4, "many": many}
     speeds = {name: rate * new * rows_of.get(name, 1) for name, rate in rates.items()}
     trained = ckpt or "untrained"

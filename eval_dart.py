@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from config import configure, die, find_dataset
+from config import configure, die, find_dataset, main_dataset
 from dart import notes
 from dart.elements import CHROMS, WINDOW, choose, find_ccre, read_bed, spaced
 from dart.folds import FEW, make_folds
@@ -259,10 +259,11 @@ def main(words=None):
     check_model(model)
     gpt = Candidate("this model", model, torch_device, precision)
 
-    genome = Genome(find_dataset(dataset or checkpoint["config"].get("dataset", "")))
-    path = ccre or find_ccre(genome.folder)
-    elements = read_bed(path)
-    rows = choose(elements, genome, split, path)
+    genome = Genome(find_dataset(dataset or main_dataset(checkpoint)))
+    path = ccre or find_ccre(genome.folder, genome.meta["assembly"])
+    said = []  # on how the BED was read
+    elements = read_bed(path, said)
+    rows = choose(elements, genome, split, path, said)
     n_scored, n_twice, n_probe = how_many(torch_device.type)
     tested = spaced(rows[split], n_scored)
     probed, folds, kind_of_folds = make_folds(elements, rows, tested, n_probe)
@@ -273,11 +274,13 @@ def main(words=None):
         )
     chosen = elements[tested]
     pairs, holes = make_pairs(genome, chosen)
+    trained_on = notes.trained_on(checkpoint["data"], genome)
     about = [
         notes.about_elements(path, elements),
+        *said,
         notes.about_pairs(chosen, holes, len(rows[split]), split, genome),
-        notes.about_pretraining(chosen, checkpoint["data"]),
-        notes.about_genome(genome, checkpoint["data"]),
+        notes.about_pretraining(chosen, trained_on),
+        notes.about_genome(genome, trained_on),
         notes.about_precision(precision),
     ]
     results = Results(settings, checkpoint["step"], about, json)

@@ -5,64 +5,87 @@ chromosome.
                                                           download, 3.1 GB of bases
   python prepare_hg38.py --chroms chr19,chr21,chr22       three chromosomes: a taste of real DNA
   python prepare_hg38.py --assembly mm39                  another genome of UCSC's, into data/mm39
-  python prepare_hg38.py --fasta my.fa.gz --out data/my   any FASTA: plain, gzip or bgzip
+  python prepare_hg38.py --fasta my.fa.gz --out data/my   any FASTA: plain, gzip, bgzip, bzip2 or xz
 
-Without --chroms, of records named chr... the primary ones are taken (no chrM, chrEBV, chrUn, and no
-"_" in the name: in hg38 that is chr1-22, X and Y), and every record named in another way. What val
-and test do not name is for training.
+Human chromosomes may be named as UCSC, Ensembl, RefSeq or GenBank name them: here they are chr1 and
+so on. Without --chroms, what is no chromosome is left out and counted: mitochondria, alternative
+haplotypes, patches and decoys, and unplaced scaffolds, unless most of the genome is scaffolds. What
+val and test do not take is for training.
 """
 
+import difflib
 import json
 import re
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import requests
 
 from config import configure, die
 from data import FORMAT, MIN_GAP, SPLITS, Genome
+from data.bins import sort_into_splits
 from data.download import BAR, download, md5_of
-from data.fasta import GZIP_MAGIC, encode_record, read_fasta
+from data.fasta import count_letters, encode_record, read_fasta
+from data.files import BZIP2, GZIP, XZ, check_regular
+from data.names import human_chromosome, key, naming_of, ucsc_name
+from data.splits import (
+    DART_EVAL,
+    NOT_NAMED,
+    assign_splits,
+    bases_of,
+    choose_records,
+    is_named,
+    names_in,
+    read_splits,
+    reason_to_skip,
+    split_by_name,
+)
 
 fasta = ""  # a FASTA file to prepare, instead of a download
-chroms = ""  # only these chromosomes, such as chr19,chr21,chr22; empty: all primary ones
+chroms = ""  # only these chromosomes, such as chr19,chr21,chr22; empty: all chromosomes
 out = ""  # folder to write; empty: data/<assembly>, or data/<name of the FASTA>, beside this script
-val_chroms = "auto"  # for validation, may be empty; auto: DART-Eval's chr6,chr21, if there
+val_chroms = "auto"  # for validation, may be empty; auto: DART-Eval's chr6,chr21, else a twentieth
 test_chroms = "auto"  # kept from training, may be empty; auto: chr5,chr10,chr14,chr18,chr20,chr22
-assembly = "hg38"  # UCSC's name of the genome: mm39, hs1, ...; with --fasta only a label
+assembly = ""  # UCSC's name of the genome: hg38, mm39, hs1, ...; empty: hg38, or unknown of a FASTA
 url = "https://hgdownload.soe.ucsc.edu/goldenPath"  # where to download from
 keep_fasta = True  # keep what was downloaded: another split (--fasta, --out) needs no download then
 # ---- end of settings
 
-DART_EVAL = {
-    "val": ["chr6", "chr21"],
-    "test": ["chr5", "chr10", "chr14", "chr18", "chr20", "chr22"],
+HG38 = {  # bases, of UCSC's hg38.chrom.sizes
+    **{"chr1": 248956422, "chr2": 242193529, "chr3": 198295559, "chr4": 190214555},
+    **{"chr5": 181538259, "chr6": 170805979, "chr7": 159345973, "chr8": 145138636},
+    **{"chr9": 138394717, "chr10": 133797422, "chr11": 135086622, "chr12": 133275309},
+    **{"chr13": 114364328, "chr14": 107043718, "chr15": 101991189, "chr16": 90338345},
+    **{"chr17": 83257441, "chr18": 80373285, "chr19": 58617616, "chr20": 64444167},
+    **{"chr21": 46709983, "chr22": 50818468, "chrX": 156040895, "chrY": 57227415},
 }
-HG38 = [f"chr{name}" for name in (*range(1, 23), "X", "Y")]
 PINNED = {"hg38.fa.gz": "1c9dcaddfa41027f17cd8f7a82c7293b"}  # md5; 983,659,424 bytes
-BASES_PER_BYTE = 3.4  # of a gzipped genome
+BASES_PER_BYTE = {GZIP: 3.4, BZIP2: 4.2, XZ: 4.5}  # of a packed genome
+WHILE_MADE = 1.3  # what the bases take while they are sorted into splits, at most, over their size
 
 
 def main():
     started = time.time()
     folder = Path(out or default_folder())
-    split_of = assign_splits()
-    if fasta and not Path(fasta).is_file():
-        problem = "a folder" if Path(fasta).is_dir() else "not there"
-        die(f"--fasta={fasta} is {problem}: name a FASTA file")
-    known = known_chromosomes()
-    if known:
-        check_chromosomes(known, split_of)  # before anything is fetched
-    old = open_old(folder, known, split_of)
+    if fasta:
+        check_regular(Path(fasta), "--fasta")
+    check_known()  # before anything is fetched
+    old = open_old(folder)
+    settings = read_splits(val_chroms, test_chroms)
     with working_folder(folder) as work:
         sources = find_sources(folder, work)
         check_disk(sources, folder)
-        splits = encode_sources(sources, split_of, work)
-        held = [row["name"] for split in splits.values() for row in split["chroms"]]
-        check_chromosomes(held, split_of)
+        records, left_out = encode_sources(sources, work)
+        records, more = choose_records(records, wanted_chromosomes(), settings)
+        left_out |= more
+        check_chromosomes(records)
+        print_left_out(left_out)
+        name_as_ucsc(records)
+        parts, lines = assign_splits(records, settings)
+        splits = sort_into_splits(records, parts, work)
         write_meta(sources, splits, work)
         if old and Genome(work).fingerprint != old.fingerprint:
             die_of_another_genome(folder)
@@ -70,6 +93,7 @@ def main():
         if not fasta and not keep_fasta:
             for path in sources:
                 path.unlink()
+    print(*lines, sep="\n")
     print_table(splits)
     print_advice(splits)
     print(f"{folder} prepared in {time.time() - started:.1f} s")
@@ -80,81 +104,88 @@ def main():
 
 def default_folder():
     """data/<name of the FASTA, or of the assembly> beside this script."""
-    name = Path(fasta).name.split(".")[0] or assembly
+    name = Path(fasta).name.split(".")[0] or assembly or "hg38"
     return Path(__file__).parent / "data" / name
 
 
-def names_in(text):
-    """The names in a setting such as "chr19, chr21"."""
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def named_splits():
-    """{"val": names, "test": names} as the settings have them, without a split that is "auto"."""
-    named = {"val": names_in(val_chroms), "test": names_in(test_chroms)}
-    return {split: names for split, names in named.items() if names != ["auto"]}
-
-
-def assign_splits():
-    """{chromosome: "val" or "test"}; all others are for training. Dies if one is named for both."""
-    named = named_splits()
-    both = sorted(set(named.get("val", [])) & set(named.get("test", [])))
-    if both:
-        die(f"{', '.join(both)} is in both --val_chroms and --test_chroms: leave it in one")
-    split_of = {}
-    for split, names in DART_EVAL.items():
-        if split not in named:
-            split_of.update(dict.fromkeys(names, split))
-    for split, names in named.items():  # last: what the user names goes before the benchmark's
-        split_of.update(dict.fromkeys(names, split))
-    return split_of
-
-
-def is_wanted(name, split_of):
-    """Whether the record of this name is taken."""
-    only = names_in(chroms)
-    if only:
-        return name in only
-    return name in split_of or not re.fullmatch(r"chr(.*_.*|Un.*|M|MT|EBV)", name)
-
-
-def known_chromosomes():
-    """The chromosomes that the genome will hold, where that is known before it is read, else []."""
+def wanted_chromosomes():
+    """The names in --chroms, of a download as UCSC has them."""
+    names = names_in(chroms)
     if fasta:
-        return []
-    if assembly == "hg38":
-        return names_in(chroms) or HG38
-    return names_in(chroms)
+        return names
+    return [ucsc_name(name) for name in names]
 
 
-def check_chromosomes(held, split_of):
-    """Die unless the chromosomes held are all that the settings name, and leave some to train
-    on.
-    """
-    asked = names_in(chroms) + [name for names in named_splits().values() for name in names]
-    missing = [name for name in asked if name not in held]
-    if missing:
+def check_known():
+    """Die at a split that cannot be, where the chromosomes are known before anything is read."""
+    if fasta or (assembly not in ("", "hg38") and not chroms):
+        return
+    names = wanted_chromosomes() or list(HG38)
+    records = [dict(name=name, description="", length=HG38.get(name, 10**6)) for name in names]
+    check_chromosomes(records)
+    assign_splits(records, read_splits(val_chroms, test_chroms))
+
+
+def check_chromosomes(records):
+    """Die unless the records are all that the settings name."""
+    held = [record["name"] for record in records]
+    keys = {key(name) for name in held}
+    asked = names_in(chroms)
+    for setting in (val_chroms, test_chroms):
+        if setting not in ("auto", "tail"):
+            asked += names_in(setting)
+    missing = [name for name in asked if name not in held and key(name) not in keys]
+    if missing or not held:
         die(
-            f"{', '.join(missing)}: not among what is taken from {origin()} "
-            f"({', '.join(held[:30])}): check the names"
-        )
-    if all(name in split_of for name in held):
-        last = held[-1] if len(held) > 1 else ""
-        die(
-            f"nothing to train on, val and test take all of {', '.join(held)}: "
-            f"type --val_chroms={last} --test_chroms="
+            f"{', '.join(missing) or 'a chromosome'}: not among what is taken from {origin()} "
+            f"({', '.join(held[:30]) or 'nothing'}): check the names"
         )
 
 
 def origin():
     """What the genome comes from, for messages."""
-    return fasta or f"UCSC's {assembly}"
+    return fasta or f"UCSC's {assembly or 'hg38'}"
+
+
+def name_as_ucsc(records):
+    """Give human chromosomes UCSC's names; the FASTA's own stay beside them, as fasta_name."""
+    held = {record["name"] for record in records}
+    renamed = {}
+    for record in records:
+        name = record["name"]
+        ours = ucsc_name(name, record["description"])
+        if ours not in held:
+            held.add(ours)
+            record.update(name=ours, fasta_name=name)
+            renamed.setdefault(naming_of(name), []).append(ours)
+    for whose, names in renamed.items():
+        print(
+            f"chromosomes are named as {whose} names those of the human genome, here they are "
+            f"{', '.join(names)}; either name will do"
+        )
+
+
+def counted(records):
+    """1 record, 2 records, ..."""
+    return f"{len(records):,} record{'' if len(records) == 1 else 's'}"
+
+
+def print_left_out(left_out):
+    """A line on each kind of records that are left out."""
+    for reason, records in left_out.items():
+        first = ", ".join(record["name"] for record in records[:3])
+        more = ", ..." if len(records) > 3 else ""
+        cure = "" if reason == NOT_NAMED else "; --chroms takes what it names"
+        print(
+            f"left out, {reason}: {counted(records)} of {bases_of(records):,} bases "
+            f"({first}{more}){cure}"
+        )
 
 
 # ---- the folder
 
 
-def open_old(folder, known, split_of):
+def open_old(folder):
     """The Genome that the folder holds already, None if it holds no whole one. Dies if another one
     was asked for, as far as that can be told before the FASTA is read.
     """
@@ -162,11 +193,21 @@ def open_old(folder, known, split_of):
         old = Genome(folder)
     except SystemExit:
         return None
-    if known and set(known) != set(old.chroms):
+    records = [dict(row, name=name, description="") for name, row in old.chroms.items()]
+    only = wanted_chromosomes()
+    if not fasta and assembly in ("", "hg38"):
+        only = only or list(HG38)
+    taken = [record for record in records if not only or is_named(record["name"], only)]
+    if len(taken) < len(records) or len(only) > len(taken):
         die_of_another_genome(folder)
-    for name, row in old.chroms.items():
-        if not is_wanted(name, split_of) or split_of.get(name, "train") != row["split"]:
-            die_of_another_genome(folder)
+    try:
+        parts, _ = assign_splits(records, read_splits(val_chroms, test_chroms))
+    except SystemExit:
+        die_of_another_genome(folder)
+    for name, places in parts.items():
+        for split, start, end in places:
+            if old.split_at(name, start, end) != split:
+                die_of_another_genome(folder)
     return old
 
 
@@ -216,12 +257,13 @@ def find_sources(folder, work):
     """
     if fasta:
         return {Path(fasta): {"file": Path(fasta).name}}
-    if names_in(chroms):
-        base = f"{url}/{assembly}/chromosomes"
-        names = [f"{chrom}.fa.gz" for chrom in names_in(chroms)]
+    genome = assembly or "hg38"
+    if chroms:
+        base = f"{url}/{genome}/chromosomes"
+        names = [f"{chrom}.fa.gz" for chrom in wanted_chromosomes()]
     else:
-        base = f"{url}/{assembly}/bigZips"
-        names = [f"{assembly}.fa.gz"]
+        base = f"{url}/{genome}/bigZips"
+        names = [f"{genome}.fa.gz"]
     if all(name in PINNED and (folder / name).exists() for name in names):
         md5s = PINNED  # no network is needed
     else:
@@ -230,9 +272,11 @@ def find_sources(folder, work):
     for name in names:
         md5 = md5s.get(name)
         if not md5 or md5 != PINNED.get(name, md5):
+            near = difflib.get_close_matches(name, md5s, 1)
+            hint = f"did you mean {near[0].removesuffix('.fa.gz')}? " if near and not md5 else ""
             die(
                 f"{base}/md5sum.txt has {md5 or 'no md5'} for {name}, not "
-                f"{PINNED.get(name, 'one')}: check --chroms and --assembly, "
+                f"{PINNED.get(name, 'one')}: {hint}check --chroms and --assembly, "
                 "or fetch the file yourself and give it as --fasta"
             )
         sources[folder / name] = {"url": f"{base}/{name}", "md5": md5}
@@ -257,12 +301,13 @@ def check_disk(sources, folder):
         else:
             size = download_size(source["url"])
             fetch += size
-            bases += BASES_PER_BYTE * size
+            bases += BASES_PER_BYTE[GZIP] * size
+    bases *= WHILE_MADE
     need = fetch + bases
     free = shutil.disk_usage(folder).free
     print(
         f"{origin()} needs about {need / 1e9:.2f} GB of disk ({fetch / 1e9:.2f} GB of download, "
-        f"{bases / 1e9:.2f} GB of bases); {folder} has {free / 1e9:.2f} GB",
+        f"{bases / 1e9:.2f} GB while the bases are sorted); {folder} has {free / 1e9:.2f} GB",
         flush=True,
     )
     if need > free:
@@ -282,52 +327,81 @@ def download_size(url):
 
 
 def text_size(path):
-    """About how many bytes of text a FASTA holds, plain or gzip."""
+    """About how many bytes of text a FASTA holds, packed or not."""
     with open(path, "rb") as file:
-        magic = file.read(2)
+        head = file.read(6)
         size = file.seek(0, 2)
-        if magic != GZIP_MAGIC:
-            return size
-        file.seek(max(size - 4, 0))  # gzip ends with the size of its text, modulo 2**32
-        return max(BASES_PER_BYTE * size, int.from_bytes(file.read(), "little"))
+        file.seek(max(size - 4, 0))
+        last = int.from_bytes(file.read(), "little")
+    for magic, ratio in BASES_PER_BYTE.items():
+        if head.startswith(magic):
+            size *= ratio
+    if head.startswith(GZIP):
+        size = max(size, last)  # gzip ends with the size of its text, modulo 2**32
+    return size
 
 
 # ---- the genome
 
 
-def encode_sources(sources, split_of, work):
-    """Encode the FASTAs, downloading what is not there -> {split: what meta.json says of it}. Adds
-    the file's md5 to each source.
+def encode_sources(sources, work):
+    """Encode the FASTAs into the .bin files of work, downloading what is not there. What no name
+    sends to val or test goes to train for now.
+
+    Returns (records, {reason: records left out}), dicts as encode_record gives them, with their
+    description, and the split and offset where they are. Adds the file's md5 to each source.
     """
-    splits = {split: dict(bases=0, N=0, repeats=0, gc=0, chroms=[]) for split in SPLITS}
-    for split in SPLITS:
-        (work / f"{split}.bin").touch()  # a split may stay empty
+    only = wanted_chromosomes()
+    settings = read_splits(val_chroms, test_chroms)
+    records = []
+    left_out = {}
+    empty = []
     seen = set()
-    for path, source in sources.items():
-        if not fasta:
-            download(source["url"], path, source["md5"])
-        size = path.stat().st_size
-        with BAR(total=size, desc=f"encode {path.name}") as bar, ThreadPoolExecutor(1) as thread:
+    with ExitStack() as stack:
+        files = {s: stack.enter_context(open(work / f"{s}.bin", "wb")) for s in SPLITS}
+        for path, source in sources.items():
+            if not fasta:
+                download(source["url"], path, source["md5"])
+            bar = stack.enter_context(BAR(total=path.stat().st_size, desc=f"encode {path.name}"))
+            thread = stack.enter_context(ThreadPoolExecutor(1))
             md5 = thread.submit(md5_of, path)  # meanwhile, on another core
-            for name, pieces in read_fasta(path, bar, seen):
-                if not is_wanted(name, split_of):
+            for name, description, pieces in read_fasta(path, bar, seen):
+                reason = reason_to_skip(name, description, only, settings)
+                if reason:
+                    record = dict(name=name, length=count_letters(pieces))
+                    left_out.setdefault(reason, []).append(record)
                     continue
-                split = split_of.get(name, "train")
-                with open(work / f"{split}.bin", "ab") as file:
-                    row, counts = encode_record(name, pieces, file, path)
-                total = splits[split]
-                total["chroms"].append({**row, "offset": total["bases"]})
-                for key, count in counts.items():
-                    total[key] += count
+                split = split_by_name(name, description, settings) or "train"
+                offset = files[split].tell()
+                record = encode_record(name, pieces, files[split], path)
+                record.update(description=description, split=split, offset=offset)
+                (records if record["length"] else empty).append(record)
             source["md5"] = md5.result()
-    return splits
+    if empty:
+        names = ", ".join(record["name"] for record in empty[:5])
+        print(f"skipped, without sequence: {counted(empty)} ({names}): is the file whole?")
+    if not records:
+        kinds = ", ".join(left_out) or "no sequence"
+        die(f"nothing to take from {origin()}, it holds {kinds}: name what to take by --chroms")
+    return records, left_out
+
+
+def held_assembly(splits):
+    """The assembly as the settings name it, of a FASTA hg38 if its chromosomes are as long as
+    hg38's, else "".
+    """
+    if assembly or not fasta:
+        return assembly or "hg38"
+    rows = [row for split in splits.values() for row in split["chroms"] if row["name"] in HG38]
+    same = [row.get("start", 0) == 0 and row["length"] == HG38[row["name"]] for row in rows]
+    return "hg38" if same and all(same) else ""
 
 
 def write_meta(sources, splits, work):
     """Write meta.json; data/genome.py says what is in it."""
     meta = dict(
         format=FORMAT,
-        assembly=assembly,
+        assembly=held_assembly(splits),
         source=list(sources.values()),
         min_gap=MIN_GAP,
         splits=splits,
@@ -356,11 +430,24 @@ def print_advice(splits):
         )
     if not splits["test"]["chroms"]:
         print("no test bases")
-    if assembly != "hg38" and "auto" in (val_chroms, test_chroms):
+    if may_be_another_species(splits):
         print(
-            "val and test are the chromosomes of the human benchmark: "
-            f"for {assembly} choose your own by --val_chroms and --test_chroms"
+            "MIND: this is not known to be hg38; if it is not human, hold out what you like by "
+            "--val_chroms and --test_chroms"
         )
+
+
+def may_be_another_species(splits):
+    """Whether DART-Eval's chromosomes are held out by names that other genomes have too."""
+    if "auto" not in (val_chroms, test_chroms) or held_assembly(splits) == "hg38":
+        return False
+    by_name = False
+    for split, names in DART_EVAL.items():
+        for row in splits[split]["chroms"]:
+            if naming_of(row.get("fasta_name", "1")) != "Ensembl":
+                return False  # an accession of the human genome
+            by_name = by_name or human_chromosome(row["name"]) in names
+    return by_name
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ prompt, if there was one, followed by the new bases. A summary of the new bases 
 error.
 """
 
+import hashlib
 import math
 import os
 import re
@@ -20,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from config import configure, die, find_dataset
+from config import configure, die, find_dataset, main_dataset
 from data import Genome, N, decode, encode
 from model import LETTERS
 from runtime.checkpoint import load_model
@@ -32,7 +33,7 @@ num_samples = 4  # records to write
 max_new_tokens = 1000  # new bases in each
 temperature = 1.0  # below 1: likelier bases; 0: always the likeliest
 top_k = 0  # sample from the k likeliest bases only; 0: all four
-seed = 1337  # same seed, num_samples, batch_size and machine: same DNA
+seed = 1337  # same seed, start, num_samples, batch_size and machine: same DNA
 out = ""  # a file to write instead of standard output
 dataset = ""  # prepared genome for a locus and the comparison; default: the one trained on
 batch_size = 64  # records sampled at once: lower it when memory runs out
@@ -145,8 +146,9 @@ def read_locus(text, genome):
     chrom, low, high = parse_locus(text)
     if low >= high:
         die(f"--start={text}: the end must lie behind the start")
-    if chrom in genome.chroms and high > genome.chroms[chrom]["length"]:
-        die(f"--start={text}: {chrom} ends at {genome.chroms[chrom]['length']}")
+    name = genome.find(chrom)
+    if name is not None and high > genome.chroms[name]["length"]:
+        die(f"--start={text}: {chrom} ends at {genome.chroms[name]['length']}")
     bases = genome.fetch(chrom, low, high) & 7
     if (bases >= N).all():
         die(f"--start={text} is a gap, N throughout: choose another place")
@@ -318,11 +320,22 @@ def open_genome(trained_on):
     return Genome(folder) if folder else None
 
 
+def seed_of(prompt):
+    """What the generator is seeded by: the seed, and the (n,) bases of a prompt if there is one.
+
+    Else two prompts of one seed would share their noise, and so nearly all of their new bases.
+    """
+    if not len(prompt):
+        return seed
+    text = f"{seed} {decode(prompt)}"
+    return int.from_bytes(hashlib.md5(text.encode()).digest()[:7], "little")
+
+
 def draw_records(model, prompt, precision):
     """(num_samples, max_new_tokens) uint8 new bases after a prompt of (n,) bases."""
     dev = model.cos.device
     context = torch.tensor([N, *prompt.tolist()], device=dev)
-    generator = torch.Generator(dev).manual_seed(seed)
+    generator = torch.Generator(dev).manual_seed(seed_of(prompt))
     total = num_samples * max_new_tokens
     batches = []
     with tqdm(total=total, unit=" bases", unit_scale=True, disable=None, leave=False) as bar:
@@ -365,7 +378,7 @@ def main():
     check_settings()
     dev, precision, autocast = choose_device()
     model, checkpoint = load_model(ckpt, dev)
-    genome = open_genome(checkpoint["config"]["dataset"])
+    genome = open_genome(main_dataset(checkpoint))
     prompt = read_prompt(start, genome)
     with autocast:
         new = draw_records(model, prompt, precision)

@@ -23,8 +23,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from config import configure, die, find_dataset
-from data import REPEAT, Genome, N, Windows, eval_windows, share
+from config import configure, dataset_names, die, find_dataset
+from data import REPEAT, Genome, Mixture, N, Windows, eval_windows, share
 from markov import Markov
 from model import GPT, GPTConfig, base_nll
 from optim import Optimizers, schedule
@@ -38,7 +38,8 @@ from runtime.team import Team, join_team
 # ---- the run
 out_dir = "out"  # where ckpt.pt (the last state), best.pt (the best) and log.csv go
 init_from = "auto"  # auto: resume or start | scratch | resume | a checkpoint to fine-tune
-dataset = "hg38"  # a folder under data/, or a path to a prepared genome
+dataset = "hg38"  # a folder under data/, or a path; several: "hg38,mm39", the main one first
+dataset_shares = ""  # of several, the share of windows from each: "3,1"; empty: by their sizes
 seed = 1337  # of the initial weights and of the order of windows
 # ---- the model
 block_size = 1024  # bases of context
@@ -114,17 +115,17 @@ class Loader:
     They are read on a thread while the step before is computed.
     """
 
-    def __init__(self, genome, team):
+    def __init__(self, genomes, team):
         self.per_step = max(1, round(batch_tokens / block_size))  # windows, over all processes
-        self.bases_per_step = self.per_step * block_size
-        self.windows = Windows(
-            genome.bases("train"),
-            genome.stretches("train"),
-            block_size,
-            self.per_step,
-            seed,
-            rc,
-        )
+        self.positions_per_step = self.per_step * block_size  # bases, and N where windows hang over
+        self.genomes = []  # the Windows of each
+        for i, genome in enumerate(genomes):
+            windows = Windows(
+                genome.bases("train"), genome.stretches("train"), block_size, seed, rc, stream=i
+            )
+            self.genomes.append(windows)
+        self.shares = read_shares([windows.per_epoch for windows in self.genomes])
+        self.windows = Mixture(self.genomes, self.shares, self.per_step)
         self.team = team
         most = math.ceil(self.per_step / team.world)  # windows of a process
         self.micro_steps = math.ceil(most / batch_size)
@@ -133,55 +134,73 @@ class Loader:
         self.coming = (None, None)  # a step, and its windows as they are being read
 
     def read(self, step):
-        """(windows, weight_sum) of a step.
+        """(windows, weight_sum, bases) of a step.
 
-        windows: this process's, uint8 (micro_steps, micro, block_size). weight_sum: of all targets
-        of the step, over all processes.
+        windows: this process's, uint8 (micro_steps, micro, block_size). weight_sum, bases: the
+        weights of all targets of the step, and how many they are, over all processes.
         """
         batch = torch.from_numpy(self.windows.batch(step))
         weight_sum = float(target_weights(batch).sum(dtype=torch.float64))
+        bases = int(((batch & 7) < N).sum())
         mine = torch.full((self.micro_steps * self.micro, block_size), N, dtype=torch.uint8)
         rows = share(batch, self.team.rank, self.team.world)
         mine[: len(rows)] = rows  # rows that are left over are N, which weighs nothing
         mine = mine.view(self.micro_steps, self.micro, block_size)
         if self.team.device.type == "cuda":
             mine = mine.pin_memory()
-        return mine, max(weight_sum, 1.0)
+        return mine, max(weight_sum, 1.0), bases
 
     def next(self, step):
         """What read(step) gives, on the device; the step after it is read meanwhile."""
         expected, future = self.coming
         if expected != step:
             future = self.thread.submit(self.read, step)
-        batch, weight_sum = future.result()
+        batch, weight_sum, bases = future.result()
         self.coming = (None, None)
         if step + 1 < max_iters:
             self.coming = (step + 1, self.thread.submit(self.read, step + 1))
-        return batch.to(self.team.device, non_blocking=True), weight_sum
+        return batch.to(self.team.device, non_blocking=True), weight_sum, bases
 
 
-def open_genome():
-    """The prepared genome; dies if it has nothing to train on or to validate on."""
-    genome = Genome(find_dataset(dataset))
-    for split in ("train", "val"):
-        if not len(genome.stretches(split)):
-            die(
-                f"{genome.folder} has no {split} bases: prepare it with --val_chroms naming "
-                "some of its chromosomes, not all"
-            )
-    return genome
+def read_shares(sizes):
+    """The share of each genome in the windows of a run; sizes: how many windows each has.
+
+    Dies unless dataset_shares has a number above 0 for each.
+    """
+    weights = sizes
+    if dataset_shares:
+        try:
+            weights = [float(word) for word in dataset_shares.split(",")]
+        except ValueError:
+            weights = []
+        if len(weights) != len(sizes) or not all(0 < weight < math.inf for weight in weights):
+            die(f"dataset_shares = {dataset_shares!r}: give {len(sizes)} numbers above 0 as in 3,1")
+    return [weight / sum(weights) for weight in weights]
 
 
-def describe_data(genome):
-    """What a checkpoint says of the data: their source, and which chromosomes were for what."""
-    splits = genome.meta["splits"]
-    names = {split: [c["name"] for c in splits[split]["chroms"]] for split in splits}
-    return dict(
-        dataset=dataset,
-        fingerprint=genome.fingerprint,
-        source=genome.meta.get("source"),
-        **names,
-    )
+def open_genomes():
+    """The prepared genomes, the main one first; dies if one has nothing to train on or to validate
+    on.
+    """
+    genomes = [Genome(find_dataset(name)) for name in dataset_names(dataset)]
+    for genome in genomes:
+        for split in ("train", "val"):
+            if not len(genome.stretches(split)):
+                die(
+                    f"{genome.folder} has no {split} bases: prepare it with --val_chroms naming "
+                    "some of its chromosomes, not all, or --val_chroms=tail, into another folder"
+                )
+    return genomes
+
+
+def describe_data(genome, name):
+    """What a checkpoint says of a genome: its source, and which chromosomes were for what. Of a
+    chromosome that is cut between splits, each has its part: chr1:0-900.
+    """
+    about = dict(dataset=name, fingerprint=genome.fingerprint, source=genome.meta.get("source"))
+    for split, rows in genome.meta["splits"].items():
+        about[split] = [genome.part_name(row) for row in rows["chroms"]]
+    return about
 
 
 # ---- the model
@@ -257,13 +276,18 @@ def flops_per_base(model):
     return 6 * n_matrix + 12 * n_layer * n_embd * block_size
 
 
-def describe_run(settings, genome):
+def describe_run(settings, genomes):
     """What a checkpoint says of its run: settings, model, data, torch's version."""
     start = "scratch" if init_from in ("auto", "resume") else init_from
+    main, *others = [
+        describe_data(genome, name) for genome, name in zip(genomes, dataset_names(dataset))
+    ]
+    if others:
+        main["others"] = others
     return dict(
         model_args=model_settings(),
         config=dict(settings, init_from=start),
-        data=describe_data(genome),
+        data=main,
         torch=str(torch.__version__),
     )
 
@@ -344,15 +368,17 @@ def evaluate(model, windows, rows, team=None):
 
 
 def evaluate_and_save(learner, run, val_windows, rows, about, progress, folder, team):
-    """Score the model and save it, also as the best if it is; rows: windows at a time.
+    """Score the model and save it, also as the best if it is the best on the main genome.
 
-    False, and nothing is done, if a process was told to stop.
+    val_windows: of each genome, the main one first. rows: windows at a time. False, and nothing is
+    done, if a process was told to stop.
     """
     learner.model.eval()
-    val = evaluate(learner.model, val_windows, rows, team)
+    vals = [evaluate(learner.model, windows, rows, team) for windows in val_windows]
     learner.model.train()
-    if val is None:
+    if None in vals:
         return False
+    val, *run.other_vals = vals
     improved = val["all"] < run.best_bits
     run.val = val
     run.evaluated = run.step
@@ -426,37 +452,38 @@ def main(words=None):
     settings = configure(globals(), words)
     check_settings(settings)
     team = join_team(device, dtype)
-    genome = open_genome()
-    loader = Loader(genome, team)
+    genomes = open_genomes()
+    loader = Loader(genomes, team)
     learner = build_learner(team)
     folder = RunFolder(out_dir)
-    about = describe_run(settings, genome)
-    run = start_or_resume(learner, folder, settings, about, genome, team)
+    about = describe_run(settings, genomes)
+    run = start_or_resume(learner, folder, settings, about, team)
     flops = flops_per_base(learner.model)
     progress = Progress(settings, run, loader, flops, folder, team)
-    val_windows = eval_windows(
-        genome.bases("val"), genome.stretches("val"), block_size, eval_tokens
-    )
-    progress.introduce(learner.model, genome, val_windows)
+    val_windows = [
+        eval_windows(genome.bases("val"), genome.stretches("val"), block_size, eval_tokens)
+        for genome in genomes
+    ]
+    progress.introduce(learner.model, val_windows)
 
     started_at = run.step
     last_step = max(run.step, max_iters)
-    clock = Clock(run.step)
+    clock = Clock(run)
     stopped = False
     while True:
         due = run.step > 0 and (run.step % eval_interval == 0 or run.step == last_step)
         if due and run.evaluated != run.step:
             if run.since_log:
                 run.since_log[-1].tolist()  # waits for a GPU that is still at it
-            run.seconds += clock.look(run.step)[0]
+            run.seconds += clock.look(run)[0]
             stopped = not evaluate_and_save(
                 learner, run, val_windows, loader.micro, about, progress, folder, team
             )
-            clock.restart(run.step)
+            clock.restart(run)
         if stopped or run.step == last_step:
             break
 
-        batch, weight_sum = loader.next(run.step)
+        batch, weight_sum, bases = loader.next(run.step)
         factor = schedule(run.step, max_iters, warmup, cooldown)
         learner.optimizers.set_rate(factor)
         if dropout:  # so that a resumed run drops what this one would have
@@ -466,17 +493,18 @@ def main(words=None):
             stopped = True
             break
         run.step += 1
+        run.bases += bases
         run.since_log.append(torch.stack(result))
         if run.step % log_interval == 0 or run.step in (1, max_iters):
             progress.steps(run, factor, clock, learner.scaler)
 
     loader.thread.shutdown()
-    run.seconds += clock.look(run.step)[0]
+    run.seconds += clock.look(run)[0]
     if stopped:
         stop_here(learner, run, about, folder, started_at, team)
     team.leave()
     if team.leads:
-        progress.table(run, markov_floors(genome, val_windows))
+        progress.table(run, markov_floors(genomes[0], val_windows[0]))
 
 
 if __name__ == "__main__":

@@ -125,20 +125,32 @@ def check_key(key, known, where):
 # ---- a config file
 
 
-def parse_config(path):
-    """The statements of a config file as syntax nodes; dies if it cannot be read."""
+def find_config(path):
+    """A config file as it is named, from this folder or from the one of the scripts; dies if there
+    is none.
+    """
     if not str(path).endswith(".py"):
         die(
             f"{path} is no config file (.py): any other file is given to a setting, "
             "as --key=FILE; --help lists them"
         )
+    root = Path(__file__).parent.parent
+    for there in (Path(path), root / path):
+        if there.is_file():
+            return there
+    names = [f"config/{p.name}" for p in (root / "config").glob("[a-z]*.py")]
+    near = difflib.get_close_matches(str(path), names, 1, 0.7)
+    hint = f": did you mean {near[0]}?" if near else ""
+    die(f"no config file {path}{hint}")
+
+
+def parse_config(path):
+    """The statements of a config file as syntax nodes; dies if it cannot be read."""
     try:
-        return ast.parse(Path(path).read_text(encoding="utf-8")).body
-    except OSError:
-        there = [str(p) for p in Path("config").glob("[a-z]*.py")]
-        near = difflib.get_close_matches(str(path), there, 1, 0.7)
-        hint = f": did you mean {near[0]}?" if near else ""
-        die(f"no config file {path}{hint}")
+        # utf-8-sig: editors on Windows put a mark before the text
+        return ast.parse(find_config(path).read_text(encoding="utf-8-sig")).body
+    except UnicodeDecodeError:
+        die(f"{path}: not UTF-8 text: save it as UTF-8")
     except (SyntaxError, ValueError) as error:
         die(f"{path}: not plain assignments: {error}")
 
@@ -265,6 +277,16 @@ def configure(settings, words=None):
     chosen.update(found)
     settings.update(chosen)
     return chosen
+
+
+def dataset_names(dataset):
+    """The genomes that a setting such as "hg38" or "hg38,mm39" names, the main one first."""
+    return [name.strip() for name in dataset.split(",") if name.strip()] or [""]
+
+
+def main_dataset(checkpoint):
+    """The genome that a checkpoint was trained on, of several the main one; "" if it says none."""
+    return dataset_names(checkpoint["config"].get("dataset", ""))[0]
 
 
 def find_dataset(dataset, required=True):

@@ -2,9 +2,8 @@
 selecting and testing.
 """
 
-import gzip
 import math
-import zlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import requests
 
 from config import die
 from data.download import download
+from data.files import check_regular, read_lines
 
 WINDOW = 350  # bases; an element sits in the middle of a window of this length
 
@@ -27,6 +27,8 @@ PORTAL = "https://www.encodeproject.org/files/ENCFF420VPZ/"
 DOWNLOADED = Path(__file__).parent.parent / "data" / "ccre" / "ENCFF420VPZ.bed.gz"
 OFFICIAL_ROWS = 2_348_854
 
+POSITION = re.compile(r" *[0-9]{1,12} *")  # in a BED
+
 FIELDS = [  # of an element
     ("chrom", object),
     ("start", int),  # 0-based, as in BED
@@ -39,13 +41,20 @@ FIELDS = [  # of an element
 # ---- the BED
 
 
-def find_ccre(folder):
+def find_ccre(folder, assembly="hg38"):
     """The BED where none is named: the ccre.bed in the dataset's folder, or else ENCODE's list,
-    downloaded once and checked. Dies if it does not come.
+    downloaded once and checked. Dies if it does not come, and if the assembly is not hg38, for that
+    list's coordinates are hg38's.
     """
     own = folder / "ccre.bed"
     if own.is_file():
         return own
+    if assembly != "hg38":
+        what = f"is {assembly}, not hg38" if assembly else "is not known to be hg38"
+        die(
+            f"{folder} {what}, and ENCODE's elements are hg38's: give --ccre=FILE, a BED "
+            "of its elements (if it is hg38 after all, prepare it with --assembly=hg38)"
+        )
     if DOWNLOADED.is_file():
         return DOWNLOADED
     headers = {"Accept": "application/json"}
@@ -61,64 +70,135 @@ def find_ccre(folder):
     return DOWNLOADED
 
 
-def read_bed(path):
-    """A BED file, plain or gzip -> record array of elements with the FIELDS above.
+def read_bed(path, said=None):
+    """A BED file, packed or not -> record array of elements with the FIELDS above.
 
+    Columns are parted by tabs or spaces. A header line is skipped, and so are elements of no bases;
+    of a longer one than WINDOW the middle is taken. said: a list that gets a line on each of these.
     Dies at a row that is no element, at a damaged file, and if there are no elements.
     """
+    said = [] if said is None else said
+    path = Path(path)
+    check_regular(path, "--ccre")
     rows = []
-    opener = gzip.open if str(path).endswith("gz") else open
-    try:
-        with opener(path, "rt", encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, 1):
-                if not line.isspace() and not line.startswith(("#", "track ", "browser ")):
-                    rows.append(read_row(line, f"{path} line {number}"))
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        die(f"{path} is truncated or damaged ({error}): fetch it again")
+    n_long = 0
+    n_empty = 0
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip() or line.startswith(("#", "track ", "track\t", "browser ", "browser\t")):
+            continue
+        columns = line.split("\t") if "\t" in line else line.split()
+        if not rows and is_header(columns):
+            said.append(f"line {number} of {path} is taken for a header: {line.strip()[:60]!r}")
+            continue
+        chrom, start, end, kind = read_row(columns, f"{path} line {number}")
+        if start == end:
+            n_empty += 1
+            continue
+        if end - start > WINDOW:
+            n_long += 1
+            start += (end - start - WINDOW) // 2
+            end = start + WINDOW
+        rows.append((chrom, start, end, False, kind))
     if not rows:
         die(f"{path} holds no elements: give --ccre=FILE, a BED of elements")
+    if n_long:
+        said.append(f"{n_long:,} elements of over {WINDOW} bases are cut to their middle {WINDOW}")
+    if n_empty:
+        said.append(f"{n_empty:,} rows of no bases are skipped")
     elements = np.rec.array(rows, FIELDS)
     # As the official code draws the strands: one draw for each row, before any row is left out.
     elements.flip = np.random.RandomState(0).randint(0, 2, len(rows)) == 0
     return elements
 
 
-def read_row(line, where):
-    """A line of a BED -> (chrom, start, end, False, kind); dies, saying where, if it is none."""
-    columns = line.rstrip("\r\n").split("\t")
-    start = end = 0
-    if len(columns) > 2 and columns[1].isdecimal() and columns[2].isdecimal():
+def is_header(columns):
+    """Whether a row names its columns, such as chrom, start, end."""
+    return len(columns) > 2 and not any(char.isdecimal() for char in columns[1] + columns[2])
+
+
+def read_row(columns, where):
+    """A row of a BED -> (chrom, start, end, kind); dies, saying where, if it is none.
+
+    kind: column 10 where it is text, as in ENCODE's list of cCREs; a narrowPeak has a number there.
+    """
+    start = 0
+    end = -1
+    if len(columns) > 2 and POSITION.fullmatch(columns[1]) and POSITION.fullmatch(columns[2]):
         start = int(columns[1])
         end = int(columns[2])
-    if not start < end <= start + WINDOW:
-        found = line[:60].strip()
-        die(f"{where} is not name, tab, start, tab, end of 1 to {WINDOW} bases: {found!r}")
-    kind = columns[9] if len(columns) > 9 else ""
-    return columns[0], start, end, False, kind
+    if start > end or not columns[0]:
+        found = " ".join(columns)[:60].strip()
+        die(f"{where} is not name, start, end with start below end, as in BED: {found!r}")
+    kind = columns[9].strip() if len(columns) > 9 else ""
+    return columns[0], start, end, "" if is_number(kind) else kind
+
+
+def is_number(text):
+    """Whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 # ---- which elements
 
 
-def choose(elements, genome, split, path="the BED"):
-    """{part: its rows of elements}, for train, val, test up to `split`, by chromosome.
+def choose(elements, genome, split, path="the BED", said=None):
+    """{part: its rows of elements}, for train, val, test up to `split`, by chromosome. Elements get
+    the genome's names of their chromosomes, in place.
 
-    path: of the BED, for messages. Dies if an element lies beyond its chromosome's end, and if none
-    is on a chromosome of `split`.
+    path: of the BED, for messages. said: a list that gets lines on names. Dies if an element lies
+    beyond its chromosome's end, and if none is on a chromosome of `split`.
     """
+    said = [] if said is None else said
+    said += name_as_genome(elements, genome, path)
     check_ends(elements, genome, path)
-    parts = chromosomes(genome, split)
+    own = takes_own_split(genome, split)
+    parts = list(CHROMS)[: list(CHROMS).index(split) + 1]
     rows = {}
-    for part, names in parts.items():
-        rows[part] = np.flatnonzero([name in names for name in elements.chrom])
+    for part in parts:
+        if own:
+            mine = [
+                chrom in genome.chroms and genome.split_at(chrom, start, end) == part
+                for chrom, start, end in zip(elements.chrom, elements.start, elements.end)
+            ]
+        else:
+            names = [name for name in CHROMS[part] if name in genome.chroms]
+            mine = [chrom in names for chrom in elements.chrom]
+        rows[part] = np.flatnonzero(mine)
     if len(rows[split]) == 0:
-        names = ", ".join(parts[split]) or "it has none"
+        names = names_of(genome, split) if own else [c for c in CHROMS[split] if c in genome.chroms]
         die(
             f"{path} (on {elements.chrom[0]}, ...) has no element on {genome.folder}'s {split} "
-            f"chromosomes ({names}): check for names without chr, or choose another "
-            "--split, --ccre or --dataset"
+            f"chromosomes ({', '.join(names[:30]) or 'it has none'}): choose another --split, "
+            "--ccre or --dataset"
         )
     return rows
+
+
+def name_as_genome(elements, genome, path):
+    """Give the elements the genome's names of their chromosomes, in place; lines on those that the
+    genome has not, and on renamed ones.
+    """
+    named = {name: genome.find(name) for name in dict.fromkeys(elements.chrom)}
+    missing = [name for name, ours in named.items() if ours is None]
+    renamed = [f"{name} is {ours}" for name, ours in named.items() if ours not in (None, name)]
+    said = []
+    if renamed:
+        said.append(
+            f"names of {path} that the genome has in another way: {', '.join(renamed[:30])}"
+        )
+    if missing:
+        n = int(np.isin(elements.chrom, missing).sum())
+        more = ", ..." if len(missing) > 5 else ""
+        said.append(
+            f"{n:,} elements of {path} are on names that the genome has not: "
+            f"{', '.join(missing[:5])}{more}"
+        )
+    elements.chrom = [named[name] or name for name in elements.chrom]
+    return said
 
 
 def check_ends(elements, genome, path):
@@ -134,23 +214,22 @@ def check_ends(elements, genome, path):
         )
 
 
-def chromosomes(genome, split):
-    """{part: names of its chromosomes in the genome}, for train, val, test up to `split`.
+def names_of(genome, part):
+    """The genome's own chromosomes for a part."""
+    return [row["name"] for row in genome.meta["splits"][part]["chroms"]]
 
-    DART-Eval's parts. But the genome's own ones if it has no chromosome of DART-Eval's names, or
-    trains on some that DART-Eval selects or tests on: a model is not tested on what it has seen.
+
+def takes_own_split(genome, split):
+    """Whether the genome's own split is taken, and not DART-Eval's.
+
+    If it has no chromosome of DART-Eval's names, or trains on some that DART-Eval selects or tests
+    on: a model is not tested on what it has seen.
     """
-    names = list(CHROMS)
-    wanted = names[: names.index(split) + 1]
     official = {part: [c for c in CHROMS[part] if c in genome.chroms] for part in CHROMS}
-    own = {}
-    for part in CHROMS:
-        own[part] = [chrom["name"] for chrom in genome.meta["splits"][part]["chroms"]]
     other_names = not any(official.values())
-    overlap = set(own["train"]) & set(official[split])
-    other_split = split != "train" and own[split] and overlap
-    parts = own if other_names or other_split else official
-    return {part: parts[part] for part in wanted}
+    overlap = set(names_of(genome, "train")) & set(official[split])
+    other_split = split != "train" and names_of(genome, split) and overlap
+    return bool(other_names or other_split)
 
 
 def spaced(rows, wanted):

@@ -38,13 +38,20 @@ def about_pairs(chosen, holes, available, split, genome):
     return line
 
 
-def about_pretraining(chosen, trained_on):
-    """Whether the model has seen the chromosomes of the pairs; trained_on: what a
-    checkpoint holds as "data".
+def trained_on(data, genome):
+    """What a checkpoint says of this genome, or else of the main one that it was trained on; data:
+    all that it says of its data.
     """
-    names = list(dict.fromkeys(chosen.chrom))
-    seen = [name for name in names if name in trained_on.get("train", ())]
-    selected_on = [name for name in names if name in trained_on.get("val", ())]
+    for about in (data, *data.get("others", ())):
+        if about.get("fingerprint") == genome.fingerprint:
+            return about
+    return data
+
+
+def about_pretraining(chosen, about):
+    """Whether the model has seen the chromosomes of the pairs; about: what trained_on gives."""
+    seen = on_parts(chosen, about.get("train", ()))
+    selected_on = on_parts(chosen, about.get("val", ()))
     line = f"pretraining saw {', '.join(seen) or 'none'} of these chromosomes"
     if seen:
         line += "; MIND: what follows is about DNA that it was trained on"
@@ -53,9 +60,27 @@ def about_pretraining(chosen, trained_on):
     return line
 
 
-def about_genome(genome, trained_on):
-    """Whether this is the genome of the training, split in the same way."""
-    same = genome.fingerprint == trained_on.get("fingerprint")
+def on_parts(elements, parts):
+    """The parts, such as chr1 or chr2:0-900 of a chromosome that is cut, with elements on them."""
+    found = []
+    for part in parts:
+        name, _, place = part.rpartition(":")
+        start, dash, end = place.partition("-")
+        if name and dash and start.isdecimal() and end.isdecimal():
+            inside = (elements.chrom == name) & (elements.end > int(start))
+            inside = inside & (elements.start < int(end))
+        else:
+            inside = elements.chrom == part
+        if inside.any():
+            found.append(part)
+    return found
+
+
+def about_genome(genome, about):
+    """Whether this is a genome of the training, split in the same way; about: what trained_on
+    gives.
+    """
+    same = genome.fingerprint == about.get("fingerprint")
     verb = "this is" if same else "this is not"
     return f"{verb} the genome, and the split, that it was trained on"
 

@@ -12,13 +12,14 @@ from data.genome import (
     encode,
     reverse_complement,
 )
-from data.windows import SEGMENT, Windows, eval_windows, share
+from data.windows import SEGMENT, Mixture, Windows, eval_windows, share
 
 __all__ = [
     "ALPHABET",
     "FORMAT",
     "Genome",
     "MIN_GAP",
+    "Mixture",
     "N",
     "REPEAT",
     "SEGMENT",

@@ -1,6 +1,5 @@
-"""Reading a FASTA: its text in blocks, its records, and a record's letters as the bytes of
-genome.py. The file is read once, a quarter of a megabyte at a time, so that any genome needs little
-memory.
+"""Reading a FASTA: its records, and a record's letters as the bytes of genome.py. The file is read
+once, a quarter of a megabyte at a time, so that any genome needs little memory.
 """
 
 import hashlib
@@ -10,19 +9,11 @@ from operator import itemgetter
 
 import numpy as np
 
-try:  # the same as Python's own and three times as fast: pip install isal
-    from isal import igzip as gzip
-    from isal.isal_zlib import error as InflateError
-except ImportError:
-    import gzip
-    from zlib import error as InflateError
-
 from config import die
+from data.files import read_blocks
 from data.genome import MIN_GAP, REPEAT, N, encode
 
-BLOCK = 2**18  # bytes of text at a time: small enough for a CPU's cache
 LONGEST_HEADER = 2**18  # bytes; what goes on for longer without a line end is no header
-GZIP_MAGIC = b"\x1f\x8b"  # how a gzip file begins
 LETTERS = b"ACGTNRYSWKMBDHV"  # the bases, N, and IUPAC's codes of several bases
 C, G = 1, 2  # tokens
 NOT_DNA = 255
@@ -31,43 +22,45 @@ for _letter in LETTERS + LETTERS.lower():
     TO_BASES[_letter] = encode(bytes([_letter]))[0]
 HASHER = ThreadPoolExecutor(1)  # md5 is a fifth of the work: it is done beside the rest
 
+# How text begins that is no FASTA -> what it is.
+OTHER_TEXTS = {
+    "@HD\t": "SAM, aligned reads and not a genome",
+    "@SQ\t": "SAM, aligned reads and not a genome",
+    "@": "FASTQ, reads and not a genome",
+    "LOCUS ": "a GenBank flat file: fetch it as FASTA, or convert it: seqret FILE fasta::x.fa",
+    "ID   ": "an EMBL flat file: fetch it as FASTA, or convert it: seqret FILE fasta::x.fa",
+    "##fileformat=VCF": "VCF, variants and not a genome",
+    "##gff": "GFF, annotation and not a genome",
+    "##maf": "MAF, an alignment and not a genome",
+    "CLUSTAL": "an alignment of Clustal and not a genome",
+    "#NEXUS": "Nexus, an alignment and not a genome",
+    "<": "a web page? fetch it again",
+    "version https://git-lfs": "a pointer of git-lfs: fetch the file itself: git lfs pull",
+    ";": "a FASTA with comments: remove them: grep -v '^;' FILE > mended.fa",
+}
+
+
+# ---- its records
+
 
 def read_fasta(path, bar, seen):
-    """Yield (name, pieces) for each record of a FASTA, plain or gzip: pieces are its lines as
-    bytes, with their line ends, cut anywhere.
+    """Yield (name, description, pieces) for each record of a FASTA: pieces are its lines as bytes,
+    with their line ends, cut anywhere.
 
     bar: is told how many bytes of the file are read. seen: names of the records before, which must
     not come again; this file's are added. Dies if the file is no FASTA.
     """
     pieces = cut_at_headers(read_blocks(path, bar), path, seen)
-    for name, group in groupby(pieces, itemgetter(0)):
-        if name is not None:
-            yield name, (letters for _, letters in group)
-
-
-def read_blocks(path, bar):
-    """Yield a file's text, gunzipped if it is gzip, at most BLOCK bytes at a time. Dies if the gzip
-    is damaged.
-    """
-    with open(path, "rb") as file:
-        is_gzip = file.read(2) == GZIP_MAGIC
-        file.seek(0)
-        text = gzip.open(file) if is_gzip else file
-        try:
-            while block := text.read(BLOCK):
-                bar.update(file.tell() - bar.n)
-                yield block
-        except EOFError:
-            die(f"{path}: truncated gzip, its end is missing: fetch it again")
-        except (gzip.BadGzipFile, InflateError) as error:
-            die(f"{path}: damaged gzip ({error}): fetch it again")
+    for header, group in groupby(pieces, itemgetter(0)):
+        if header is not None:
+            yield *header, (letters for _, letters in group)
 
 
 def cut_at_headers(blocks, path, seen):
-    """Yield (name, letters) again and again: letters are what a block holds of the record called
-    name. Each record is yielded at least once, though its letters may be empty.
+    """Yield ((name, description), letters) again and again: letters are what a block holds of the
+    record of that header. Each record is yielded at least once, though its letters may be empty.
     """
-    name = None  # no header yet
+    header = None  # none yet
     kept = b"\n"  # what is read again with the next block; a line end, so that ">" may follow
     for block in chain(blocks, [b"\n"]):  # the last line may lack its end
         text = kept + block
@@ -78,38 +71,73 @@ def cut_at_headers(blocks, path, seen):
             kept = b"\n>" + records.pop()  # a header that goes on in the next block
         elif text.endswith(b"\n"):
             kept = b"\n"
-        if (name is None and letters.strip()) or len(kept) > LONGEST_HEADER:
-            page = " (a web page?)" if letters.lstrip().startswith(b"<") else ""
-            die(f"{path}: not a FASTA, it does not start with '>' and a name{page}: fetch it again")
-        yield name, letters
+        if (header is None and letters.strip()) or len(kept) > LONGEST_HEADER:
+            die_of_no_fasta(letters.lstrip(), path)
+        yield header, letters
         for record in records:
-            header, _, letters = record.partition(b"\n")
-            name = read_name(header, path, seen)
-            yield name, letters
-    if name is None:
+            line, _, letters = record.partition(b"\n")
+            header = read_header(line, path, seen)
+            yield header, letters
+    if header is None:
         die(f"{path}: empty, no FASTA record in it: fetch it again")
 
 
-def read_name(header, path, seen):
-    """The name in a header (its first word), added to seen; dies if it is missing or seen
-    already.
+def die_of_no_fasta(text, path):
+    """Die, saying what it is that begins like this."""
+    start = text[:1000].decode("utf-8", "replace")
+    for beginning, what in OTHER_TEXTS.items():
+        if start.startswith(beginning):
+            what = what.replace("FILE", str(path))
+            die(f"{path}: not a FASTA, it does not start with '>' and a name, but {what}")
+    first, _, _ = start.partition("\n")
+    if first and not first.upper().strip("ACGTN \t"):
+        die(
+            f"{path}: not a FASTA, it does not start with '>' and a name: put a line before the "
+            f"letters: {unpacked(path)} | sed '1i >chr1' > named.fa"
+        )
+    die(f"{path}: not a FASTA, it does not start with '>' and a name: fetch it again")
+
+
+def read_header(line, path, seen):
+    """(name, description) of a header: its first word, added to seen, and the rest. Dies if the
+    name is missing or seen already.
     """
-    words = header.decode("utf-8", "replace").split()
+    words = line.decode("utf-8", "replace").split(maxsplit=1)
     if not words:
         die(f"{path}: a record without a name: mend the FASTA")
     name = words[0]
     if name in seen:
-        die(f"{path}: two records named {name}: mend the FASTA")
+        die(
+            f"{path}: two records named {name} (a name is a header's first word). Two genomes? "
+            "Prepare each by itself, and train on --dataset=ONE,OTHER. One? Number the names: "
+            f"{unpacked(path)} | awk '/^>/ {{$1 = $1 \"_\" ++n}} 1' > mended.fa"
+        )
     seen.add(name)
-    return name
+    return name, words[1].strip() if len(words) > 1 else ""
+
+
+def unpacked(path):
+    """A command that writes a file's text."""
+    for end, command in ((".gz", "gzip -dc"), (".bz2", "bzip2 -dc"), (".xz", "xz -dc")):
+        if str(path).endswith(end):
+            return f"{command} {path}"
+    return f"cat {path}"
+
+
+# ---- its letters
+
+
+def count_letters(pieces):
+    """How many letters a record has, as read_fasta gives it."""
+    return sum(len(without_white_space(piece)) for piece in pieces)
 
 
 def encode_record(name, pieces, file, path):
     """Write the bases of a record, as read_fasta gives it, to an open file, one byte each.
 
-    Returns ({name, length, md5, gaps}, {bases, N, repeats, gc}) as meta.json has them. The md5 is
-    of the upper-case letters (SAM's M5); repeats and gc do not count N. Dies if there is no
-    sequence, or a letter that is not DNA's.
+    Returns {name, length, md5, gaps, counts}, as meta.json has them; counts: {bases, N, repeats,
+    gc}. The md5 is of the upper-case letters (SAM's M5); repeats and gc do not count N. Dies at a
+    letter that is not DNA's.
     """
     md5 = hashlib.md5()
     hashed = HASHER.submit(md5.update, b"")  # no letters yet
@@ -123,10 +151,7 @@ def encode_record(name, pieces, file, path):
         bases = np.frombuffer(letters.translate(TO_BASES), np.uint8)
         if bases.max() == NOT_DNA:
             at = int(bases.argmax())
-            die(
-                f"{path}: {name} has {chr(letters[at])!r} at base {runs.length + at:,}: "
-                "not DNA (a protein? a damaged file?)"
-            )
+            die_of_letter(chr(letters[at]), runs.length + at, name, path)
         file.write(bases)
         hashed.result()  # no more than one piece waits in memory
         upper = np.frombuffer(letters, np.uint8) & 0xDF  # without the bit that makes lower case
@@ -136,14 +161,35 @@ def encode_record(name, pieces, file, path):
         token = bases & 7
         gc += int(np.count_nonzero(token == C) + np.count_nonzero(token == G))
     hashed.result()
-    if runs.length == 0:
-        die(f"{path}: {name} has no sequence: is the file truncated?")
     found = runs.found()
     sizes = found[:, 1] - found[:, 0]
     gaps = found[sizes >= MIN_GAP].tolist()
-    row = dict(name=name, length=runs.length, md5=md5.hexdigest(), gaps=gaps)
     counts = dict(bases=runs.length, N=int(sizes.sum()), repeats=repeats, gc=gc)
-    return row, counts
+    return dict(name=name, length=runs.length, md5=md5.hexdigest(), gaps=gaps, counts=counts)
+
+
+def die_of_letter(letter, at, name, path):
+    """Die at a letter that is not DNA's, base `at` of a record, saying what it is and how to mend
+    the file.
+    """
+    what = f"{path}: {name} has {letter!r} at base {at:,}"
+    if letter in "EFILPQZJO*efilpqzjo":
+        die(f"{what}: not DNA (a protein? a damaged file?)")
+    if letter in "Uu":
+        what = f"{path}: {name} is not DNA but RNA: {letter} at base {at:,}: write T for U"
+        edit = "y/Uu/Tt/"
+    elif letter in "Xx?":
+        what += ", not DNA: if it stands for an unknown base, write N"
+        edit = "y/Xx?/NnN/"
+    elif letter in "-.~":
+        what += ", not DNA but a gap of an alignment: remove the gaps"
+        edit = "s/[-.~]//g"
+    elif letter in "0123456789":
+        what += ", not DNA: remove the numbers"
+        edit = "s/[0-9]//g"
+    else:
+        die(f"{what}: not DNA (a damaged file?): fetch it again")
+    die(f"{what}: {unpacked(path)} | sed '/^>/!{edit}' > mended.fa")
 
 
 def without_white_space(piece):

@@ -7,7 +7,9 @@ One uint8 per base, chromosomes end to end in their own coordinates, one .bin pe
 meta.json beside them says, for each split, each chromosome's name, offset in the .bin, length, md5
 of its upper-case letters (SAM's M5) and gaps; and where the FASTA came from. A gap is a run of at
 least MIN_GAP N's, [start, end) in the chromosome, 0-based as in BED. What lies between gaps is a
-stretch: no window reaches from one stretch into another.
+stretch: no window reaches from one stretch into another. Two entries are only there where they are
+needed: fasta_name, where the FASTA has another name for the chromosome; and start, where a split
+holds a part of it, which then has `length` bases from there on.
 """
 
 import hashlib
@@ -17,12 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from config import die
+from data.names import key
 
 ALPHABET = "ACGTN"
 N = 4
 REPEAT = 8
 SPLITS = ("train", "val", "test")
-FORMAT = 1  # of meta.json; a change that old files cannot follow adds one
+FORMAT = 2  # of meta.json; a change that old code cannot follow adds one
+READABLE = (1, 2)
 MIN_GAP = 50  # shorter runs of N stay inside a stretch
 
 _ENCODE = np.full(256, N, np.uint8)  # letter -> base
@@ -58,8 +62,9 @@ class Genome:
     """A prepared genome, opened for reading. The bases are memory-mapped: none is read before it is
     used.
 
-    meta: what meta.json holds. chroms: name -> {split, offset, length, md5, gaps}. fingerprint: one
-    md5 over what the genome holds and how it is split.
+    meta: what meta.json holds. chroms: name -> {split, offset, length, md5, gaps}; of a chromosome
+    that is cut between splits, its first part, with the length of all of it. fingerprint: one md5
+    over what the genome holds and how it is split.
     Dies if the folder holds no prepared genome, or one whose files do not agree.
     """
 
@@ -67,16 +72,17 @@ class Genome:
         self.folder = Path(folder)
         try:
             self.meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
-            if self.meta["format"] != FORMAT:
+            if self.meta["format"] not in READABLE:
                 found = self.meta["format"]
                 die(f"{folder}: format {found}, this code reads {FORMAT}: prepare it again")
-            self.chroms = {}
+            self._parts = {}  # name -> its rows, one for each split that holds some of it
             for split in SPLITS:
-                for chrom in self._rows(split):
-                    self.chroms[chrom["name"]] = dict(chrom, split=split)
+                for row in self._rows(split):
+                    part = dict(row, split=split, start=row.get("start", 0))
+                    self._parts.setdefault(row["name"], []).append(part)
+            self.chroms = {name: _whole(parts) for name, parts in self._parts.items()}
             self._bases = {split: self._open(split) for split in SPLITS}
-            held = [(c["split"], name, c["length"], c["md5"]) for name, c in self.chroms.items()]
-            held.sort()
+            self.fingerprint = self._fingerprint()
         except FileNotFoundError as error:
             name = Path(error.filename).name
             die(
@@ -85,11 +91,23 @@ class Genome:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
             die(f"{folder}/meta.json is damaged ({reason}): prepare the genome again")
-        self.fingerprint = hashlib.md5(json.dumps(held).encode()).hexdigest()
+        self._aliases = {}  # other names of a chromosome -> ours
+        for name, row in self.chroms.items():
+            fasta_name = row.get("fasta_name", name)
+            for alias in (fasta_name, key(name), key(fasta_name)):
+                self._aliases.setdefault(alias, name)
 
     def _rows(self, split):
         """What meta.json says of each chromosome of a split, in the order of the .bin."""
         return self.meta["splits"][split]["chroms"]
+
+    def _fingerprint(self):
+        held = []
+        for parts in self._parts.values():
+            for part in parts:
+                cut = [part["start"]] if len(parts) > 1 else []
+                held.append((part["split"], part["name"], part["length"], part["md5"], *cut))
+        return hashlib.md5(json.dumps(sorted(held)).encode()).hexdigest()
 
     def _open(self, split):
         """A split's .bin as a memory map. Dies if its size is not what meta.json says; raises
@@ -113,39 +131,72 @@ class Genome:
         """All bases of a split, (n,) uint8, memory-mapped."""
         return self._bases[split]
 
+    def find(self, name):
+        """Our name of a chromosome that is named as UCSC, Ensembl, RefSeq, GenBank or the FASTA
+        names it, with or without chr; None if there is no such chromosome.
+        """
+        if name in self.chroms:
+            return name
+        return self._aliases.get(name) or self._aliases.get(key(name))
+
     def fetch(self, chrom, start, end):
         """Bases [start, end) of a chromosome, 0-based, as a (end - start,) uint8 copy; N beyond its
         ends. Dies if there is no such chromosome.
         """
-        if chrom not in self.chroms:
-            die(f"{self.folder} has no {chrom}: it has {', '.join(self.chroms)}")
-        row = self.chroms[chrom]
-        offset = row["offset"]
+        name = self.find(chrom)
+        if name is None:
+            held = ", ".join(list(self.chroms)[:30])
+            die(f"{self.folder} has no {chrom}: it has {held}")
         out = np.full(end - start, N, np.uint8)
-        first = max(start, 0)
-        last = min(end, row["length"])
-        if first < last:
-            bases = self._bases[row["split"]]
-            out[first - start : last - start] = bases[offset + first : offset + last]
+        for part in self._parts[name]:
+            first = max(start, part["start"])
+            last = min(end, part["start"] + part["length"])
+            if first < last:
+                shift = part["offset"] - part["start"]  # from a chromosome's bases to the .bin's
+                bases = self._bases[part["split"]]
+                out[first - start : last - start] = bases[first + shift : last + shift]
         return out
+
+    def part_name(self, row):
+        """The name of a row of meta.json: chr1, or chr1:0-900 where it is only a part."""
+        if len(self._parts[row["name"]]) == 1:
+            return row["name"]
+        start = row.get("start", 0)
+        return f"{row['name']}:{start}-{start + row['length']}"
+
+    def split_at(self, chrom, start, end):
+        """The split that holds all of [start, end) of a chromosome of ours; None if none does."""
+        for part in self._parts[chrom]:
+            if part["start"] <= start and end <= part["start"] + part["length"]:
+                return part["split"]
+        return None
 
     def stretches(self, split):
         """(S, 2) int64: [start, end) of each stretch, as positions in the split's .bin."""
         rows = []
         for chrom in self._rows(split):
+            shift = chrom["offset"] - chrom.get("start", 0)
             edges = _edges(chrom)
             for start, end in zip(edges[::2], edges[1::2]):
                 if start < end:
-                    rows.append((chrom["offset"] + start, chrom["offset"] + end))
+                    rows.append((shift + start, shift + end))
         return np.array(rows, np.int64).reshape(-1, 2)
 
 
+def _whole(parts):
+    """What Genome.chroms says of a chromosome, from the rows of its parts."""
+    end = max(part["start"] + part["length"] for part in parts)
+    first = min(parts, key=lambda part: part["start"])
+    return dict(first, length=end) if len(parts) > 1 else first
+
+
 def _edges(chrom):
-    """Where a chromosome's stretches start and end, in turn: 0, a gap's start, its end, ..., the
-    length.
+    """Where the stretches of a chromosome, or of a part of it, start and end, in turn: its start, a
+    gap's start, its end, ..., its end.
     """
-    edges = [0]
-    for start, end in chrom["gaps"]:
-        edges += [start, end]
-    edges.append(chrom["length"])
+    start = chrom.get("start", 0)
+    edges = [start]
+    for gap_start, gap_end in chrom["gaps"]:
+        edges += [gap_start, gap_end]
+    edges.append(start + chrom["length"])
     return edges

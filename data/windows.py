@@ -8,54 +8,54 @@ SEGMENT = 20480  # validation is made of whole segments of this many bases: 20 x
 
 
 class Windows:
-    """Training windows. batch(step) depends on the seed and the step alone: it is the same for any
+    """Training windows of a genome. at(first, count) and read(first, count) depend on the seed and
+    on the windows' numbers alone, counted from the run's beginning: they are the same for any
     number of processes, and a run that is resumed needs no state of the sampler.
 
     An epoch covers every stretch with windows laid end to end, so it reads each base once. Where
-    the first window begins, 0 to block_size - 1 bases before its stretch, is the stretch's phase,
-    drawn anew for each epoch; what hangs over a stretch's ends is N. The windows come in random
-    order, each on the other strand with probability rc.
+    the first window begins, so many bases before its stretch, is the stretch's phase, drawn anew
+    for each epoch; what hangs over a stretch's ends is N. The windows come in random order, each on
+    the other strand with probability rc.
 
-    bases: (n,) uint8. stretches: (S, 2) int64, as Genome.stretches gives them. per_step: windows in
-    a step, over all processes.
+    bases: (n,) uint8. stretches: (S, 2) int64, as Genome.stretches gives them. stream: tells apart
+    the draws of genomes that are trained on together.
     """
 
-    def __init__(self, bases, stretches, block_size, per_step, seed, rc=0.5):
+    def __init__(self, bases, stretches, block_size, seed, rc=0.5, stream=0):
         self.bases = bases
         self.block_size = block_size
-        self.per_step = per_step
         self.seed = seed
         self.rc = rc
+        self.stream = stream
         self.low, self.high = stretches.T
-        # Enough windows for every phase, though some may then be all N: so an epoch always has the
-        # same number of them, and which window a step reads is a division, not a search.
-        windows = (self.high - self.low + 2 * block_size - 2) // block_size
+        windows, self.phase_from, self.phase_to = lay(self.high - self.low, block_size)
         self.first = np.cumsum(windows) - windows  # number of each stretch's first window
         self.per_epoch = int(windows.sum())
+        self.fill = (self.high - self.low).sum() / max(self.per_epoch * block_size, 1)
         self._epoch = None  # the epoch drawn last
         self._draws = None  # and what was drawn, since a long permutation takes a while
 
     def _draw(self, epoch):
         """An epoch's (phase of each stretch, order of the windows, whether each is reversed)."""
         if epoch != self._epoch:
-            rng = np.random.default_rng((self.seed, epoch))
-            phase = rng.integers(0, self.block_size, len(self.low))
+            rng = np.random.default_rng((self.seed, epoch, self.stream))
+            phase = rng.integers(self.phase_from, self.phase_to, endpoint=True)
             order = rng.permutation(self.per_epoch)
             flip = rng.random(self.per_epoch) < self.rc
             self._epoch = epoch
             self._draws = (phase, order, flip)
         return self._draws
 
-    def at(self, step):
-        """Where a step's windows lie: (starts, low, high, flipped), each (per_step,). A window is
-        [start, start + block_size) in the .bin, its stretch is [low, high); flipped: it is read on
-        the other strand.
+    def at(self, first, count):
+        """Where windows first ... first + count - 1 of the run lie: (starts, low, high, flipped),
+        each (count,). A window is [start, start + block_size) in the .bin, its stretch is
+        [low, high); flipped: it is read on the other strand.
         """
-        index = step * self.per_step + np.arange(self.per_step)  # counted from the run's beginning
+        index = first + np.arange(count)
         epochs = index // self.per_epoch
-        starts = np.empty(self.per_step, np.int64)
-        stretch = np.empty(self.per_step, np.int64)
-        flipped = np.empty(self.per_step, bool)
+        starts = np.empty(count, np.int64)
+        stretch = np.empty(count, np.int64)
+        flipped = np.empty(count, bool)
         for epoch in np.unique(epochs):  # a step may end one epoch and begin the next
             phase, order, flip = self._draw(int(epoch))
             mine = epochs == epoch
@@ -67,17 +67,71 @@ class Windows:
             flipped[mine] = flip[turn]
         return starts, self.low[stretch], self.high[stretch], flipped
 
-    def batch(self, step):
-        """The (per_step, block_size) uint8 windows of a step, over all processes."""
-        starts, low, high, flipped = self.at(step)
-        out = np.full((self.per_step, self.block_size), N, np.uint8)
+    def read(self, first, count):
+        """The (count, block_size) uint8 windows first ... first + count - 1 of the run."""
+        starts, low, high, flipped = self.at(first, count)
+        out = np.full((count, self.block_size), N, np.uint8)
         for row, start, lo, hi in zip(out, starts, low, high):
-            first = max(start, lo)
-            last = min(start + self.block_size, hi)
-            if first < last:
-                row[first - start : last - start] = self.bases[first:last]
+            begin = max(start, lo)
+            end = min(start + self.block_size, hi)
+            row[begin - start : end - start] = self.bases[begin:end]
         out[flipped] = reverse_complement(out[flipped])
         return out
+
+
+def lay(lengths, block_size):
+    """How stretches of these lengths are covered by windows: (windows, lowest and highest phase) of
+    each, (S,) int64.
+
+    A stretch that fits into one window has one, which begins where it begins. A longer one has as
+    many as most phases need, and its phases are those that need just so many: at least half of all.
+    So the number of windows is the same in every epoch, which window a step reads is a division,
+    and every window holds some of its stretch.
+    """
+    most = (lengths + 2 * block_size - 2) // block_size
+    enough = (most - 1) * block_size - lengths  # the highest phase that one window less covers
+    fewer = 2 * (enough + 1) >= block_size
+    windows = np.where(fewer, most - 1, most)
+    phase_from = np.where(fewer, 0, enough + 1)
+    phase_to = np.where(fewer, enough, block_size - 1)
+    short = lengths <= block_size
+    return np.where(short, 1, windows), np.where(short, 0, phase_from), np.where(short, 0, phase_to)
+
+
+class Mixture:
+    """The windows of each step of a run on one genome or several: batch(step), over all processes.
+
+    windows: a Windows for each genome. shares: of the windows of a run that come from each, sum 1.
+    per_step: windows in a step.
+    """
+
+    def __init__(self, windows, shares, per_step):
+        self.windows = windows
+        self.per_step = per_step
+        left = 1.0
+        self.shares = []  # of the windows that the genomes before have left
+        for share in shares:
+            self.shares.append(min(1.0, share / left))
+            left = max(left - share, 1e-12)
+        self.shares[-1] = 1.0
+
+    def before(self, step):
+        """How many windows of each genome the steps before this one read."""
+        left = step * self.per_step
+        counts = []
+        for share in self.shares:
+            counts.append(int(left * share + 0.5))
+            left -= counts[-1]
+        return counts
+
+    def batch(self, step):
+        """The (per_step, block_size) uint8 windows of a step, those of one genome behind those of
+        another.
+        """
+        rows = []
+        for windows, first, end in zip(self.windows, self.before(step), self.before(step + 1)):
+            rows.append(windows.read(first, end - first))
+        return np.concatenate(rows)
 
 
 def share(rows, rank, world):
@@ -90,14 +144,15 @@ def share(rows, rank, world):
 def eval_windows(bases, stretches, block_size, eval_tokens):
     """Fixed windows, (M, block_size) uint8, for scoring about eval_tokens bases.
 
-    The bases are whole segments spread evenly over the split, the same ones whatever block_size is,
-    so that models of different contexts can be compared. A segment's last window is filled up with
-    N.
+    The bases are whole segments, or shorter stretches, spread evenly over the split, the same ones
+    whatever block_size is, so that models of different contexts can be compared. A segment's last
+    window is filled up with N.
     """
     segments = []
     for low, high in stretches.tolist():
         segments += _cut(low, high, SEGMENT)
-    wanted = min(len(segments), max(1, round(eval_tokens / SEGMENT)))
+    mean = (stretches[:, 1] - stretches[:, 0]).sum() / len(segments)  # bases in a segment
+    wanted = min(len(segments), max(1, round(eval_tokens / mean)))
     windows = []
     for i in range(wanted):
         low, high = segments[i * len(segments) // wanted]

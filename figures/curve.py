@@ -2,6 +2,8 @@
 summary.json.
 
   python figures/curve.py out-laptop figures/laptop.png
+
+A run that has not ended has no summary.json yet: its curve so far is drawn, without floors.
 """
 
 import csv
@@ -45,11 +47,16 @@ def draw(axes, rows, table):
 
 
 def main():
+    if len(sys.argv) != 3:
+        sys.exit("error: give the folder of a run and the picture to write, such as out out.png")
     folder = Path(sys.argv[1])
     target = Path(sys.argv[2])
+    if not (folder / "log.csv").is_file():
+        sys.exit(f"error: no {folder}/log.csv: give the out_dir of a run")
     with open(folder / "log.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    table = json.loads((folder / "summary.json").read_text())["table"]
+        rows = [row for row in csv.DictReader(file) if row["val_bits_unique"] is not None]
+    summary = folder / "summary.json"
+    table = json.loads(summary.read_text())["table"] if summary.is_file() else {}
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     draw(axes, rows, table)
     figure.savefig(target, dpi=110)

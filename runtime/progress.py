@@ -10,30 +10,31 @@ from pathlib import Path
 
 import torch
 
-from config import die
+from config import dataset_names, die
 from data import SEGMENT, N
 from runtime.device import machine_peak, peak_memory
 from runtime.run_folder import Log
 
+FULL = 0.9  # share of a genome's windows that is not filling, above which nothing is said
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
 
 class Clock:
-    """Seconds and steps since the last look at it."""
+    """Seconds, steps and bases since the last look at it."""
 
-    def __init__(self, step):
-        self.restart(step)
+    def __init__(self, run):
+        self.restart(run)
 
-    def restart(self, step):
+    def restart(self, run):
         self.time = time.time()
-        self.step = step
+        self.step = run.step
+        self.bases = run.bases
 
-    def look(self, step):
-        """(seconds, steps) since the last look or restart; step: the steps done now."""
-        now = time.time()
-        seconds, steps = now - self.time, step - self.step
-        self.time, self.step = now, step
-        return seconds, steps
+    def look(self, run):
+        """(seconds, steps, bases) since the last look or restart."""
+        before = self.time, self.step, self.bases
+        self.restart(run)
+        return self.time - before[0], self.step - before[1], self.bases - before[2]
 
 
 class Progress:
@@ -41,6 +42,7 @@ class Progress:
 
     def __init__(self, settings, run, loader, flops_per_base, folder, team):
         self.settings = settings
+        self.genomes = dataset_names(settings["dataset"])
         self.loader = loader
         self.flops_per_base = flops_per_base
         self.folder = folder
@@ -49,8 +51,11 @@ class Progress:
         self.peak_flops = peak * team.world
         self.log = Log(folder.log, run.step, run.evaluated) if team.leads else None
 
-    def introduce(self, model, genome, val_windows):
-        """Print what is about to run: the model, the machine, the data, the validation."""
+    def introduce(self, model, val_windows):
+        """Print what is about to run: the model, the machine, the data, the validation.
+
+        val_windows: of each genome.
+        """
         team, loader = self.team, self.loader
         parameters = sum(p.numel() for p in model.parameters())
         matrices = sum(p.numel() for p in model.matrices())
@@ -60,36 +65,54 @@ class Progress:
             f"{str(team.precision)[6:]}, compile {model.is_compiled}, {team.world} {processes} x "
             f"{loader.micro_steps} micro-batches x {loader.micro} windows"
         )
-        steps, per_epoch = self.settings["max_iters"], loader.windows.per_epoch
-        team.say(
-            f"{steps} steps x {loader.bases_per_step:,} bases = "
-            f"{steps * loader.per_step / per_epoch:.2f} passes of {genome.folder} "
-            f"({per_epoch:,} windows of {self.settings['block_size']})"
-        )
-        line = f"validation: {int((val_windows & 7 < N).sum()):,} bases"
-        places = max(1, round(self.settings["eval_tokens"] / SEGMENT))
-        if places < 10:
-            line += (
-                f" from no more than {places} {'place' if places == 1 else 'places'}: "
-                "too few to compare with other runs, raise eval_tokens"
+        steps = self.settings["max_iters"]
+        team.say(f"{steps} steps x {loader.positions_per_step:,} bases, on")
+        for name, windows, share in zip(self.genomes, loader.genomes, loader.shares):
+            passes = steps * loader.per_step * share / windows.per_epoch
+            line = (
+                f"  {name}: {passes:.2f} passes of {windows.per_epoch:,} windows of "
+                f"{self.settings['block_size']}"
             )
-        team.say(line)
+            if windows.fill < FULL:
+                line += (
+                    f", only {windows.fill:.0%} full, since its stretches are short: a smaller "
+                    "block_size wastes less"
+                )
+            if len(self.genomes) > 1:
+                line += f", {share:.1%} of the windows"
+            team.say(line)
+        for name, windows in zip(self.genomes, val_windows):
+            line = f"validation on {name}: {int((windows & 7 < N).sum()):,} bases"
+            places = max(1, round(self.settings["eval_tokens"] / SEGMENT))
+            if places < 10:
+                line += (
+                    f" from no more than {places} {'place' if places == 1 else 'places'}: "
+                    "too few to compare with other runs, raise eval_tokens"
+                )
+            team.say(line)
 
     def evaluation(self, run):
         """Print and log run.val; dies if it is not finite."""
         val = run.val
-        self.team.say(
-            f"step {run.step}/{self.settings['max_iters']} | validation bits per base: "
-            f"all {val['all']:.4f}, repeats {val['repeats']:.4f}, unique {val['unique']:.4f}"
-        )
-        if not math.isfinite(val["all"]):
+        vals = [val, *run.other_vals]
+        for name, bits in zip(self.genomes, vals):
+            where = f" on {name}" if len(vals) > 1 else ""
+            self.team.say(
+                f"step {run.step}/{self.settings['max_iters']} | validation bits per base{where}: "
+                f"all {bits['all']:.4f}, repeats {bits['repeats']:.4f}, "
+                f"unique {bits['unique']:.4f}"
+            )
+        if not all(math.isfinite(bits["all"]) for bits in vals):
             die(
                 f"step {run.step}: validation is not finite: lower learning_rate; "
                 f"{self.folder.last} is the last good state"
             )
         if self.log:
             bits = {f"val_bits_{name}": value for name, value in val.items()}
-            self.log.add(dict(bits, step=run.step, tokens=self.tokens(run), seconds=run.seconds))
+            row = dict(bits, step=run.step, tokens=run.bases, seconds=run.seconds)
+            others = zip(self.genomes[1:], run.other_vals)
+            texts = [" ".join([name, *(f"{v:.5f}" for v in val.values())]) for name, val in others]
+            self.log.add(dict(row, val_bits_others="; ".join(texts)))
 
     def steps(self, run, factor, clock, scaler):
         """Print and log the steps since the last line; dies if a loss was not finite.
@@ -99,7 +122,7 @@ class Progress:
         history = torch.stack(run.since_log).tolist()  # where a GPU is waited for
         run.since_log.clear()
         first = run.step - len(history) + 1
-        seconds, steps = clock.look(run.step)
+        seconds, steps, bases = clock.look(run)
         run.seconds += seconds
         self.check_losses(history, first, scaler, run)
         run.skipped += sum(not math.isfinite(grad_norm) for _, grad_norm in history)
@@ -107,27 +130,27 @@ class Progress:
         too_much = (usual + SPIKE) * math.log(2)
         spikes = [step for step, (loss, _) in enumerate(history, first) if loss > too_much]
         loss, grad_norm = history[-1]
-        speed = steps * self.loader.bases_per_step / seconds
+        positions = steps * self.loader.positions_per_step  # N's too, since they cost as much
         row = dict(
             step=run.step,
-            tokens=self.tokens(run),
+            tokens=run.bases,
             loss=loss,
             bits=loss / math.log(2),
             lr=factor * self.settings["learning_rate"],
             grad_norm=grad_norm,
-            tokens_per_second=speed,
-            mfu=speed * self.flops_per_base / self.peak_flops,
+            tokens_per_second=bases / seconds,
+            mfu=positions / seconds * self.flops_per_base / self.peak_flops,
             seconds=run.seconds,
             spikes=" ".join(map(str, spikes)),
         )
         if self.log:
             self.log.add(row)
-        self.team.say(self.step_line(row, run, spikes))
+        left = (self.settings["max_iters"] - run.step) * seconds / steps
+        self.team.say(self.step_line(row, run, spikes, left))
 
-    def step_line(self, row, run, spikes):
-        """The line on the screen for a row of the log."""
+    def step_line(self, row, run, spikes, left):
+        """The line on the screen for a row of the log; left: seconds to the end."""
         last = self.settings["max_iters"]
-        left = (last - run.step) * self.loader.bases_per_step / row["tokens_per_second"]
         parts = [
             f"step {run.step}/{last}",
             f"loss {row['loss']:.4f}",
@@ -171,6 +194,10 @@ class Progress:
         for name, bits in rows.items():
             label = f"{name} (best order)" if name.startswith("Markov") else name
             say(f"{label:27}{bits['all']:8.4f}{bits['repeats']:9.4f}{bits['unique']:8.4f}")
+        for name, bits in zip(self.genomes[1:], run.other_vals):
+            rows[f"this model on {name}"] = bits
+            label = f"on {name}"
+            say(f"{label:27}{bits['all']:8.4f}{bits['repeats']:9.4f}{bits['unique']:8.4f}")
         summary = self.summary(run)
         self.write_summary(dict(summary, table=rows))
         say()
@@ -179,15 +206,16 @@ class Progress:
 
     def summary(self, run):
         """The run in a dozen figures."""
-        speed = self.tokens(run) / max(run.seconds, 1e-9)
+        seconds = max(run.seconds, 1e-9)
+        flops = run.step * self.loader.positions_per_step * self.flops_per_base
         return dict(
             val_bits_all=round(run.val["all"], 5),
             val_bits_repeats=round(run.val["repeats"], 5),
             val_bits_unique=round(run.val["unique"], 5),
-            tokens=self.tokens(run),
+            tokens=run.bases,
             seconds=round(run.seconds, 1),
-            tokens_per_second=round(speed),
-            mfu=round(speed * self.flops_per_base / self.peak_flops, 4),
+            tokens_per_second=round(run.bases / seconds),
+            mfu=round(flops / seconds / self.peak_flops, 4),
             peak_memory_gb=round(peak_memory(self.team.device) / 1e9, 2),
             checkpoint=str(self.folder.last),
         )
@@ -198,7 +226,3 @@ class Progress:
         temporary = Path(f"{self.folder.summary}.tmp")
         temporary.write_text(json.dumps(plain, indent=1) + "\n")
         temporary.replace(self.folder.summary)
-
-    def tokens(self, run):
-        """Bases seen so far."""
-        return run.step * self.loader.bases_per_step

@@ -17,6 +17,8 @@ from runtime.checkpoint import read_checkpoint, save_checkpoint
 FREE = {"out_dir", "dataset", "device", "dtype", "compile", "batch_size"}
 FREE |= {"log_interval", "eval_interval", "markov_order"}
 
+NEW = {"dataset_shares": ""}  # settings that older checkpoints do not know, as they were then
+
 
 @dataclass
 class Run:
@@ -27,13 +29,13 @@ class Run:
     val: dict | None = None  # the last evaluation: bits per base of all, repeats, unique
     evaluated: int = 0  # the step that it was made at
     best_bits: float = math.inf  # the least `all` of any evaluation
-    since_log: list = field(
-        default_factory=list
-    )  # (loss, gradient norm) of each step since the last log line
+    bases: int = 0  # seen, over all processes; N is not counted
+    other_vals: list = field(default_factory=list)  # val of the genomes beside the main one
+    since_log: list = field(default_factory=list)  # (loss, gradient norm) since the last log line
     skipped: int = 0  # steps of this process's life in which float16 overflowed
 
 
-def start_or_resume(learner, folder, settings, about, genome, team):
+def start_or_resume(learner, folder, settings, about, team):
     """The Run to go on with, its weights and optimisers loaded.
 
     A new one, or the one that the folder or init_from holds. Dies if that is another run.
@@ -50,7 +52,7 @@ def start_or_resume(learner, folder, settings, about, genome, team):
     held = None
     if source:
         held = read_checkpoint(source)
-        run = resume(held, source, learner, settings, about, genome, team)
+        run = resume(held, source, learner, settings, about, team)
     elif init_from not in ("auto", "scratch"):
         source = init_from
         held = read_checkpoint(source)
@@ -58,7 +60,7 @@ def start_or_resume(learner, folder, settings, about, genome, team):
     if held:
         load_weights(learner.model, held, source)
     agreed = {k: v for k, v in about["config"].items() if k not in ("dataset", "out_dir", "device")}
-    if not team.agrees(run.step, genome.fingerprint, agreed):
+    if not team.agrees(run.step, fingerprints(about["data"]), agreed):
         die(
             "the processes do not have the same settings, data and checkpoint: all nodes need the "
             "same command and an out_dir that they share"
@@ -73,15 +75,15 @@ def start_or_resume(learner, folder, settings, about, genome, team):
     return run
 
 
-def resume(held, source, learner, settings, about, genome, team):
+def resume(held, source, learner, settings, about, team):
     """The Run that a checkpoint holds; loads the optimisers.
 
     Dies if it is another run, unless init_from is resume.
     """
-    same_data = held["data"]["fingerprint"] == genome.fingerprint
+    same_data = fingerprints(held["data"]) == fingerprints(about["data"])
     differs = [] if same_data else ["its data are not these"]
     for key, value in about["config"].items():
-        before = held["config"].get(key)
+        before = held["config"].get(key, NEW.get(key))
         if key not in FREE and before != value:
             differs.append(f"{key} is {before} there and {value} here")
     changes = "; ".join(differs)
@@ -94,6 +96,8 @@ def resume(held, source, learner, settings, about, genome, team):
         die(f"{source} holds another model ({changes}): resume it with its own settings")
     try:
         run = Run(held["step"], held["seconds"], held["val"], held["evaluated"], held["best_bits"])
+        run.bases = held.get("bases", run.step * settings["batch_tokens"])
+        run.other_vals = held.get("other_vals", [])
         run.since_log = list(held["since"].to(team.device))
         learner.optimizers.load_state_dict(held["optimizers"])
         if held["scaler"]:
@@ -110,12 +114,15 @@ def resume(held, source, learner, settings, about, genome, team):
         line += f", changing: {changes}"
     team.say(line)
     if not same_data or held["config"]["eval_tokens"] != settings["eval_tokens"]:
-        run.val, run.evaluated, run.best_bits = (
-            None,
-            0,
-            math.inf,
-        )  # of other bases: to be scored anew
+        run.val = None  # of other bases: to be scored anew
+        run.evaluated = 0
+        run.best_bits = math.inf
     return run
+
+
+def fingerprints(data):
+    """Those of all genomes of a run; data: what a checkpoint says of them."""
+    return [genome["fingerprint"] for genome in (data, *data.get("others", []))]
 
 
 def load_weights(model, held, source):
@@ -148,5 +155,7 @@ def make_checkpoint(learner, run, about, folder):
         val=run.val,
         evaluated=run.evaluated,
         best_bits=run.best_bits,
+        bases=run.bases,
+        other_vals=run.other_vals,
         since=torch.stack(run.since_log).cpu() if run.since_log else torch.empty(0, 2),
     )

@@ -20,6 +20,7 @@ COLUMNS = [
     "val_bits_all",
     "val_bits_repeats",
     "val_bits_unique",
+    "val_bits_others",  # of genomes beside the main one: a name and the three, again and again
 ]
 
 

@@ -9,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import train
-from data import REPEAT, Genome, N, Windows, decode, encode, eval_windows, reverse_complement, share
+from data import (
+    REPEAT,
+    Genome,
+    Mixture,
+    N,
+    Windows,
+    decode,
+    encode,
+    eval_windows,
+    reverse_complement,
+    share,
+)
+from data.windows import lay
 from tests.conftest import write_genome
 
 
@@ -62,7 +74,9 @@ def test_genome_damage_is_one_line(genome_folder, tmp_path):
 
 
 def sampler(lengths, block, per_step, seed=0, rc=0.5):
-    """Windows over stretches of random bases of these lengths, 7 N's between them."""
+    """(the batches, the windows) over stretches of random bases of these lengths, 7 N's between
+    them.
+    """
     rng = np.random.default_rng(1)
     stretches, parts, place = [], [], 0
     for n in lengths:
@@ -70,7 +84,8 @@ def sampler(lengths, block, per_step, seed=0, rc=0.5):
         parts += [rng.integers(0, 4, n), np.full(7, N)]
         place += n + 7
     bases = np.concatenate(parts).astype(np.uint8)
-    return Windows(bases, np.array(stretches), block, per_step, seed, rc)
+    windows = Windows(bases, np.array(stretches), block, seed, rc)
+    return Mixture([windows], [1.0], per_step), windows
 
 
 @settings(max_examples=60, deadline=None)
@@ -81,13 +96,13 @@ def sampler(lengths, block, per_step, seed=0, rc=0.5):
     st.integers(0, 2**31),
 )
 def test_every_base_once_an_epoch_and_never_across_a_gap(lengths, block, per_step, seed):
-    windows = sampler(lengths, block, per_step, seed)
+    batches, windows = sampler(lengths, block, per_step, seed)
     seen = np.zeros(len(windows.bases), int)
     steps = -(-2 * windows.per_epoch // per_step)  # two epochs; batches straddle them
     taken = 0
     for step in range(steps):
-        start, low, high, flipped = windows.at(step)
-        batch = windows.batch(step)
+        start, low, high, flipped = windows.at(step * per_step, per_step)
+        batch = batches.batch(step)
         for a, lo, hi, flip, row in zip(start, low, high, flipped, batch):
             if taken == windows.per_epoch:
                 assert (seen == inside(windows)).all()
@@ -97,7 +112,21 @@ def test_every_base_once_an_epoch_and_never_across_a_gap(lengths, block, per_ste
             row = reverse_complement(row) if flip else row
             expected = [windows.bases[p] if lo <= p < hi else N for p in range(a, a + block)]
             assert row.tolist() == expected
+            assert (row != N).any()  # no window without a target
     assert (seen == 2 * inside(windows)).all()
+
+
+@given(st.integers(1, 400), st.integers(1, 50))
+def test_a_stretch_has_as_many_windows_as_half_of_all_phases_need(length, block):
+    windows, low, high = (int(x[0]) for x in lay(np.array([length]), block))
+    if length <= block:
+        assert (windows, low, high) == (1, 0, 0)
+        return
+    needed = [-(-(phase + length) // block) for phase in range(block)]
+    assert [phase for phase in range(block) if needed[phase] == windows] == list(
+        range(low, high + 1)
+    )
+    assert high - low + 1 >= block / 2
 
 
 def inside(windows):
@@ -108,18 +137,18 @@ def inside(windows):
 
 
 def test_batches_are_a_pure_function_of_seed_and_step():
-    a, b = sampler([500, 300], 32, 5), sampler([500, 300], 32, 5)
+    (a, _), (b, _) = sampler([500, 300], 32, 5), sampler([500, 300], 32, 5)
     later = b.batch(7)
     assert np.array_equal(a.batch(7), later)
     assert np.array_equal(a.batch(0), b.batch(0))
     assert np.array_equal(a.batch(7), later)
     assert not np.array_equal(a.batch(1), a.batch(2))
-    assert not np.array_equal(sampler([500, 300], 32, 5, seed=1).batch(0), a.batch(0))
+    assert not np.array_equal(sampler([500, 300], 32, 5, seed=1)[0].batch(0), a.batch(0))
 
 
 @pytest.mark.parametrize("world", (1, 2, 3, 4, 8))
 def test_processes_share_a_step_without_overlap(world):
-    batch = sampler([500, 300], 32, 11).batch(3)
+    batch = sampler([500, 300], 32, 11)[0].batch(3)
     shares = [share(batch, rank, world) for rank in range(world)]
     sizes = [len(rows) for rows in shares]
     assert np.array_equal(np.concatenate(shares), batch)
@@ -127,12 +156,50 @@ def test_processes_share_a_step_without_overlap(world):
 
 
 def test_phase_differs_between_epochs_and_half_is_flipped():
-    windows = sampler([100_000], 100, 1000)
-    first, second = windows.at(0), windows.at(1)
-    assert len(set(first[0] % 100)) <= 2 and first[0][0] % 100 != second[0][-1] % 100
+    windows = sampler([100_050], 100, 1000)[1]
+    n = windows.per_epoch
+    first, second = windows.at(0, n), windows.at(n, n)
+    assert len(set(first[0] % 100)) == 1 and first[0][0] % 100 != second[0][-1] % 100
     assert 0.45 < first[3].mean() < 0.55
-    assert not sampler([1000], 100, 10, rc=0.0).at(0)[3].any()
-    assert sampler([1000], 100, 10, rc=1.0).at(0)[3].all()
+    assert not sampler([1000], 100, 10, rc=0.0)[1].at(0, 10)[3].any()
+    assert sampler([1000], 100, 10, rc=1.0)[1].at(0, 10)[3].all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(0.001, 1), min_size=1, max_size=4),
+    st.integers(1, 40),
+    st.integers(1, 200),
+)
+def test_a_mixture_reads_each_genome_in_its_order_and_in_its_share(weights, per_step, steps):
+    class Counted:
+        """Windows of one base: which window of its genome it is."""
+
+        def read(self, first, count):
+            return np.arange(first, first + count)[:, None]
+
+    shares = [weight / sum(weights) for weight in weights]
+    genomes = [Counted() for _ in shares]
+    mixture = Mixture(genomes, shares, per_step)
+    for step in range(steps):
+        assert len(mixture.batch(step)) == per_step
+        before, after = mixture.before(step), mixture.before(step + 1)
+        assert all(0 <= b - a for a, b in zip(before, after))
+        read = [list(range(a, b)) for a, b in zip(before, after)]
+        assert mixture.batch(step)[:, 0].tolist() == sum(read, [])
+    total = steps * per_step
+    for share_, count in zip(shares, mixture.before(steps)):
+        assert abs(count - share_ * total) <= len(shares)
+
+
+def test_genomes_of_a_mixture_are_drawn_each_for_itself():
+    bases = np.random.default_rng(0).integers(0, 4, 5000).astype(np.uint8)
+    stretches = np.array([[0, 5000]])
+    one, other = (Windows(bases, stretches, 50, 7, stream=i) for i in (0, 1))
+    assert not np.array_equal(one.at(0, 20)[0], other.at(0, 20)[0])
+    mixture = Mixture([one, other], [0.5, 0.5], 10)
+    expected = [one.read(15, 5), other.read(15, 5)]
+    assert np.array_equal(mixture.batch(3), np.concatenate(expected))
 
 
 @pytest.mark.parametrize("block", (100, 1000, 1024, 5000))
@@ -148,6 +215,18 @@ def test_validation_bases_do_not_depend_on_block_size(block):
     everything = eval_windows(bases, stretches, block, 10**9)
     expected = np.concatenate((bases[:90_000], bases[95_000:]))
     assert np.array_equal(everything[everything != N], expected)
+
+
+def test_validation_of_short_stretches_scores_as_many_bases_as_asked_for():
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(60, 900, 500)
+    ends = np.cumsum(lengths)
+    stretches = np.stack((ends - lengths, ends), 1)
+    bases = rng.integers(0, 4, ends[-1]).astype(np.uint8)
+    for wanted in (20_000, 100_000):
+        scored = (eval_windows(bases, stretches, 1024, wanted) != N).sum()
+        assert 0.85 * wanted < scored < 1.15 * wanted
+    assert (eval_windows(bases, stretches, 1024, 10**7) != N).sum() == ends[-1]
 
 
 def test_an_empty_split_opens(tmp_path):

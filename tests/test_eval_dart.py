@@ -2,6 +2,7 @@
 score, the probe, and the script itself.
 """
 
+import bz2
 import dataclasses
 import gzip
 import hashlib
@@ -686,10 +687,13 @@ def test_the_elements_are_downloaded_whole_or_not_at_all(
     (
         ("", "no elements"),
         ("\n# nothing\n", "no elements"),
-        ("chr5 100 300\n", "line 1"),
-        ("chr5\t300\t300\n", "line 1"),
+        ("chr5\t300\t300\n", "no elements"),
+        ("chr5\t300\t299\n", "line 1"),
         ("chr5\t-5\t300\n", "line 1"),
-        ("chr5\t0\t351\n", "350 bases"),
+        ("chr5,100,300\n", "line 1"),
+        ("chrom\tstart\tend\n", "no elements"),
+        ("chr5\t1\t9\nchrom\tstart\tend\n", "line 2"),
+        ("chr5\t1\t99999999999999999999\n", "line 1"),
         ("<html>\n<body>\n", "line 1"),
         ("chr5\t1\n", "line 1"),
     ),
@@ -700,6 +704,40 @@ def test_bad_beds(tmp_path, text, said):
         read_bed(tmp_path / "a.bed")
 
 
+@pytest.mark.parametrize(
+    "text, said",
+    (
+        ("chr21 500 743\nchr21   650 873\n", ""),
+        ("track name=x\nbrowser position chr21\n#c\n\nchr21\t500\t743\nchr21\t650\t873\n", ""),
+        ("chrom\tstart\tend\nchr21\t500\t743\r\nchr21\t650\t873\r\n", "taken for a header"),
+        ("\ufeffchr21\t500\t743\nchr21\t600\t600\nchr21\t650\t873", "1 rows of no bases"),
+    ),
+)
+@pytest.mark.parametrize("pack", (bytes, gzip.compress, bz2.compress), ids=("", "gzip", "bzip2"))
+def test_beds_as_bed_allows(tmp_path, text, said, pack):
+    (tmp_path / "a.bed").write_bytes(pack(text.encode()))  # whatever its name says
+    lines = []
+    elements = read_bed(tmp_path / "a.bed", lines)
+    rows = zip(elements.chrom, elements.start, elements.end)
+    assert list(rows) == [("chr21", 500, 743), ("chr21", 650, 873)]
+    assert len(lines) == bool(said) and all(said in line for line in lines)
+
+
+def test_long_elements_are_cut_to_their_middle_and_counted(tmp_path):
+    (tmp_path / "a.bed").write_text("chr5\t500\t1143\nchr5\t0\t351\nchr5\t650\t873\n")
+    lines = []
+    elements = read_bed(tmp_path / "a.bed", lines)
+    expected = [(646, 996), (0, 350), (650, 873)]
+    assert list(zip(elements.start, elements.end)) == expected
+    assert lines == ["2 elements of over 350 bases are cut to their middle 350"]
+
+
+def test_classes_are_column_10_where_it_is_text(tmp_path):
+    row = "chr5\t100\t300\tpeak\t0\t.\t5.2\t3.1\t2.0\t"
+    (tmp_path / "a.bed").write_text(f"{row}66\n{row}dELS\n{row}-1\n{row}1e3\n")
+    assert read_bed(tmp_path / "a.bed").kind.tolist() == ["", "dELS", "", ""]
+
+
 def test_gzip_is_read_and_a_truncated_one_refused(tmp_path):
     text = ""
     for i in range(5000):
@@ -708,20 +746,22 @@ def test_gzip_is_read_and_a_truncated_one_refused(tmp_path):
     packed = gzip.compress(text.encode())
     (tmp_path / "a.bed.gz").write_bytes(packed)
     assert len(read_bed(tmp_path / "a.bed.gz")) == 5000
-    for damaged in (packed[: len(packed) // 2], b"not gzip at all"):
+    damages = {packed[: len(packed) // 2]: "truncated gzip", b"1 no BED": "line 1"}
+    for damaged, said in damages.items():
         (tmp_path / "a.bed.gz").write_bytes(damaged)
-        with pytest.raises(SystemExit, match="truncated or damaged"):
+        with pytest.raises(SystemExit, match=said):
             read_bed(tmp_path / "a.bed.gz")
+    with pytest.raises(SystemExit, match="is not there"):
+        read_bed(tmp_path / "nothing.bed")
 
 
 @pytest.mark.parametrize(
     "row, said",
     (
-        ("5\t100\t300\n", "without chr"),
         ("chrQ\t100\t300\n", "no element"),
         ("chr1\t100\t300\n", "test chromosomes"),
         ("chr5\t8900\t9100\n", "beyond the end"),
-        ("chr5\t88900\t89100\n", "genome's assembly"),
+        ("5\t88900\t89100\n", "genome's assembly"),
     ),
 )
 def test_beds_of_another_genome(world, tmp_path, row, said):
@@ -729,6 +769,48 @@ def test_beds_of_another_genome(world, tmp_path, row, said):
     bed.write_text(row)
     with pytest.raises(SystemExit, match=said):
         choose(read_bed(bed), Genome(world[0] / "genome"), "test", bed)
+
+
+def test_names_of_a_bed_are_the_genomes_by_any_naming_and_others_are_counted(world, tmp_path):
+    genome = Genome(world[0] / "genome")
+    elements = read_bed(world[0] / "genome" / "ccre.bed")
+    pairs, _ = make_pairs(genome, elements)
+    text = (world[0] / "genome" / "ccre.bed").read_text()
+    for old, new in (("chr21\t", "NC_000021.9\t"), ("chr22\t", "22\t"), ("chr5\t", "CM000667.2\t")):
+        text = text.replace(old, new)
+    text += "scaffold_7\t100\t300\n" * 3
+    (tmp_path / "a.bed").write_text(text)
+    other = read_bed(tmp_path / "a.bed")
+    other.flip[: len(elements)] = elements.flip  # drawn by the number of rows
+    said = []
+    rows = choose(other, genome, "test", "a.bed", said)
+    assert sorted(set(other.chrom[rows["test"]])) == ["chr22", "chr5"]
+    assert np.array_equal(make_pairs(genome, other[: len(elements)])[0], pairs)
+    assert any("3 elements of a.bed" in line and "scaffold_7" in line for line in said)
+    assert any("22 is chr22" in line for line in said)
+
+
+def test_the_hg38_list_is_for_hg38_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "DOWNLOADED", tmp_path / "there.bed.gz")
+    (tmp_path / "there.bed.gz").write_bytes(b"")
+    assert find_ccre(tmp_path) == tmp_path / "there.bed.gz"
+    for assembly, said in (("mm39", "is mm39, not hg38"), ("", "is not known to be hg38")):
+        with pytest.raises(SystemExit, match=said):
+            find_ccre(tmp_path, assembly)
+
+
+def test_a_chromosome_cut_between_splits_is_tested_on_its_own_part(tmp_path):
+    rng = np.random.default_rng(0)
+    letters = chromosome(rng, 9000)
+    (tmp_path / "x.fa").write_text(f">phage\n{letters}\n")
+    done = run("prepare_hg38.py", f"--fasta={tmp_path}/x.fa", f"--out={tmp_path}/genome")
+    assert done.returncode == 0, done.stderr
+    # the cut is at 8100: elements before it, on it and behind it
+    rows = ["100\t300", "8000\t8200", "8050\t8250", "8300\t8500", "8600\t8700"]
+    (tmp_path / "a.bed").write_text("".join(f"phage\t{row}\n" for row in rows))
+    genome = Genome(tmp_path / "genome")
+    found = choose(read_bed(tmp_path / "a.bed"), genome, "val")
+    assert {part: list(rows) for part, rows in found.items()} == {"train": [0], "val": [3, 4]}
 
 
 def test_the_default_bed_is_the_datasets_own(world):

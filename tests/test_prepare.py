@@ -2,16 +2,21 @@
 and every bad input.
 """
 
+import bz2
 import errno
 import gzip
 import hashlib
 import http.server
+import lzma
+import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
+import zlib
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -22,7 +27,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare_hg38
-from data import MIN_GAP, Genome, decode, fasta
+from data import MIN_GAP, Genome, decode, files
 from data import download as fetching
 from data.download import download
 from tests.conftest import gaps_of, one_line_error
@@ -280,8 +285,8 @@ sequences = st.lists(pieces, min_size=1, max_size=4).map("".join)
 @given(
     st.lists(sequences, min_size=1, max_size=4),
     st.integers(1, 90),
-    st.sampled_from(("\n", "\r\n", "\n\n")),
-    st.sampled_from((bytes, gzip.compress, bgzip)),
+    st.sampled_from(("\n", "\r\n", "\n\n", "\r")),
+    st.sampled_from((bytes, gzip.compress, bgzip, bz2.compress, lzma.compress)),
     st.integers(16, 100),
     st.booleans(),
 )
@@ -294,15 +299,21 @@ def test_any_fasta_gives_what_a_naive_encoder_gives(
         lines.append(f">{name} described > as such")
         lines += [letters[i : i + width] for i in range(0, len(letters), width)]
     text = newline.join(lines) + newline * last_newline
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(fasta, "BLOCK", block):
-        prepare(fasta=write(Path(folder) / "x", pack(text.encode())), out=Path(folder) / "out")
-        genome = agrees(Path(folder) / "out", text)
+    held_out = dict(val_chroms="chr6", test_chroms="chr5")
+    if len(sequences) < 3:
+        held_out["test_chroms"] = ""
+    if len(sequences) < 2:
+        held_out["val_chroms"] = ""
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(files, "BLOCK", block):
+        path = write(Path(folder) / "x", pack(text.encode()))
+        prepare(fasta=path, out=Path(folder) / "out", **held_out)
+        genome = agrees(Path(folder) / "out", text.replace("\r", "\n"))
     split_of = {"chr1": "train", "chr6": "val", "chr5": "test", "chr2": "train"}
     assert all(row["split"] == split_of[name] for name, row in genome.chroms.items())
 
 
 def test_headers_and_gaps_on_every_side_of_a_block(tmp_path, monkeypatch):
-    monkeypatch.setattr(fasta, "BLOCK", 16)
+    monkeypatch.setattr(files, "BLOCK", 16)
     text = f">chr1\n{'N' * 49}A{'N' * 50}C\nG{'n' * 51}\nT\n>chr6\nACGT\n>chr2\nNN{'N' * 48}\n"
     for shift in range(16):
         shifted = "\n" * shift + text
@@ -324,33 +335,54 @@ def test_known_bases_at_known_loci(tmp_path):
     assert genome.chroms["chr1"]["gaps"] == [[0, 70]]
     assert genome.chroms["chr21"]["md5"] == md5(b"GATTACA")
     assert genome.meta["source"] == [{"file": "x.fa.gz", "md5": md5(packed)}]
-    assert (genome.meta["assembly"], genome.meta["min_gap"]) == ("hg38", MIN_GAP)
+    # no assembly is claimed that was not named
+    assert (genome.meta["assembly"], genome.meta["min_gap"]) == ("", MIN_GAP)
 
 
+def bgzf(content, size=7, whole=True):
+    """bgzip's format: members that say their own size, then an empty one if it is whole."""
+    members = []
+    parts = [content[i : i + size] for i in range(0, len(content), size)]
+    for part in parts + [b""] * whole:
+        deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
+        body = deflate.compress(part) + deflate.flush()
+        header = b"\x1f\x8b\x08\x04" + bytes(4) + b"\0\xff\x06\0BC\x02\0"
+        total = len(header) + 2 + len(body) + 8
+        ends = struct.pack("<II", zlib.crc32(part), len(part))
+        members.append(header + struct.pack("<H", total - 1) + body + ends)
+    return b"".join(members)
+
+
+UNPACK = {b"\x1f\x8b": gzip.decompress, b"BZ": bz2.decompress, b"\xfd7": lzma.decompress}
 PACKED_PARTS = [gzip.compress(part) for part in (b">ch", b"r1\nAC", b"GT\n>chr2\nA")]
 GOOD = {
     "blank lines and spaces": b"\n \n>chr1\n\nAC GT\n \nNN\n\n",
     "no last newline": b">chr1\nACGT\n>chr2\nA",
     "IUPAC codes of both cases": b">chr1\nRYSWKMBDHVNryswkmbdhvnACGT\n",
     "CRLF": b">chr1\r\nACGT\r\nacgt\r\n>chr2\r\nA\r\n",
+    "CR, as on an old Mac": b">chr1\rACGT\racgt\r>chr2\rA\r",
+    "a byte order mark": b"\xef\xbb\xbf>chr1\nACGT\n>chr2\nA\n",
+    "bzip2": bz2.compress(b">chr1\nACGT\n>chr2\nA\n"),
+    "two streams of bzip2": bz2.compress(b">chr1\nAC") + bz2.compress(b"GT\n>chr2\nA\n"),
+    "xz": lzma.compress(b">chr1\nACGT\n>chr2\nA\n"),
+    "bytes behind a gzip": gzip.compress(b">chr1\nACGT\n>chr2\nA\n") + b"index of a kind",
+    "bgzip": bgzf(b">chr1\nACGT\n>chr2\nA\n"),
     "gzip filled up with zeros": gzip.compress(b">chr1\nACGT\n") + bytes(512),
     "gzip cut within a line": b"".join(PACKED_PARTS),
 }
 
 
-@pytest.fixture(params=(("gzip", "zlib"), ("isal.igzip", "isal.isal_zlib")), ids=("python", "isal"))
+@pytest.fixture(params=("zlib", "isal.isal_zlib"), ids=("python", "isal"))
 def inflate(request, monkeypatch):
-    """Python's own gzip, and the faster one that is taken where it is installed."""
-    gzip_module, zlib_module = request.param
-    monkeypatch.setattr(fasta, "gzip", pytest.importorskip(gzip_module))
-    monkeypatch.setattr(fasta, "InflateError", pytest.importorskip(zlib_module).error)
+    """Python's own zlib, and the faster one that is taken where it is installed."""
+    monkeypatch.setattr(files, "zlib", pytest.importorskip(request.param))
 
 
 @pytest.mark.parametrize("content", GOOD.values(), ids=GOOD)
 def test_odd_but_good_fasta(tmp_path, inflate, content):
-    text = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    prepare(fasta=write(tmp_path / "x", content), out=tmp_path / "out")
-    agrees(tmp_path / "out", text.decode().replace(" ", ""))
+    text = UNPACK.get(content[:2], bytes)(content.removesuffix(b"index of a kind"))
+    prepare(fasta=write(tmp_path / "x", content), out=tmp_path / "out", val_chroms="")
+    agrees(tmp_path / "out", text.decode("utf-8-sig").replace(" ", "").replace("\r", "\n"))
 
 
 WHOLE = gzip.compress(b">chr1\n" + b"ACGTTGCA" * 1000 + b"\n>chr2\nACGT\n", mtime=0)
@@ -359,21 +391,42 @@ BAD = {
     "truncated trailer": (WHOLE[:-1], "truncated gzip"),
     "only a gzip header": (WHOLE[:5], "truncated gzip"),
     "damaged gzip": (WHOLE[:-6] + bytes([WHOLE[-6] ^ 1]) + WHOLE[-5:], "damaged gzip"),
-    "rubbish after gzip": (WHOLE + b"not gzip at all", "damaged gzip"),
+    "truncated bgzip": (bgzf(b">chr1\nACGT\n", whole=False), "truncated bgzip"),
+    "gzip, then truncated bgzip": (WHOLE + bgzf(b">x\nA", whole=False), "truncated bgzip"),
+    "truncated bzip2": (bz2.compress(b">chr1\nACGT\n")[:-4], "truncated"),
+    "damaged bzip2": (bz2.compress(b">chr1\nACGT\n")[:20] + bytes(40), "damaged bzip2"),
+    "truncated xz": (lzma.compress(b">chr1\nACGT\n")[:-9], "truncated"),
+    "damaged xz": (lzma.compress(b">chr1\nACGT\n")[:30] + bytes(40), "damaged xz"),
+    "zstd": (b"\x28\xb5\x2f\xfd\0\0\0", "zstd -d"),
+    "zip": (b"PK\x03\x04" + bytes(30), "unzip"),
+    "2bit": (b"\x43\x27\x41\x1a" + bytes(30), "twoBitToFa"),
+    "2bit of the other byte order": (b"\x1a\x41\x27\x43" + bytes(30), "twoBitToFa"),
+    "tar": (b"genome.fa" + bytes(248) + b"ustar" + bytes(250), "tar xf"),
+    "tar.gz": (gzip.compress(b"genome.fa" + bytes(248) + b"ustar\0" + bytes(250)), "tar xf"),
+    "gzip twice": (gzip.compress(gzip.compress(b">chr1\nA\n")), "gunzip -c"),
+    "BAM": (bgzf(b"BAM\x01" + bytes(30)), "aligned reads"),
+    "UTF-16": (">chr1\nACGT\n".encode("utf-16"), "iconv"),
+    "GenBank": (b"LOCUS       NC_000913  4641652 bp\n", "GenBank flat file"),
+    "SAM": (b"@HD\tVN:1.6\n@SQ\tSN:chr1\n", "aligned reads"),
+    "VCF": (b"##fileformat=VCFv4.2\n", "variants"),
+    "letters without a name": (b"\nACGTACGT\nACG\n", "put a line before"),
+    "X": (b">chr1\nACGXX\n", "write N: cat"),
+    "gzipped, with X": (gzip.compress(b">chr1\nACGXX\n"), "chr1 has 'X' at base 3"),
+    "gaps of an alignment": (b">chr1\nAC--GT\n", "remove the gaps"),
+    "numbers": (b">chr1\n   1 acgt\n", "remove the numbers"),
     "web page": (b"<!DOCTYPE html>\n<html>\n<body>\n>ACGT\n</html>\n", "a web page?"),
     "gzipped web page": (gzip.compress(b"\n<html></html>"), "a web page?"),
     "empty": (b"", "empty"),
     "empty gzip": (gzip.compress(b""), "empty"),
     "blank": (b"\n\n", "empty"),
     "protein": (b">chr1\nACGT\nMKVLE\n", "chr1 has 'L' at base 7: not DNA"),
-    "RNA": (b">chr1\nACGU\n", "not DNA"),
+    "RNA": (b">chr1\nACGTUU\n", "chr1 is not DNA but RNA: U at base 4: write T for U"),
     "duplicate name": (b">chr1 a\nACGT\n>chr2\nA\n>chr1 b\nACGT\n", "two records named chr1"),
     "duplicates side by side": (b">chr1\nACGT\n>chr1\nACGT\n", "two records named chr1"),
     "no name": (b">\nACGT\n", "a record without a name"),
     "text before": (b"ACGT\n>chr1\nACGT\n", "does not start with '>'"),
-    "FASTQ": (b"@chr1\nACGT\n+\nIIII\n", "does not start with '>'"),
-    "record without sequence": (b">chr2\n>chr1\nACGT\n", "chr2 has no sequence"),
-    "ends in a header": (b">chr1\nACGT\n>chr2", "chr2 has no sequence"),
+    "FASTQ": (b"@chr1\nACGT\n+\nIIII\n", "FASTQ, reads and not a genome"),
+    "records without sequence": (b">chr2\n>chr1\n\n", "no sequence"),
     "> inside a line": (b">chr1\nAC>GT\n", "chr1 has '>' at base 2"),
     "no end of a header": (b">" + b"A" * 2_000_000, "not a FASTA"),
 }
@@ -385,7 +438,26 @@ def test_bad_fasta(tmp_path, inflate, content, words):
     assert not (tmp_path / "a" / "out").exists()
 
 
+def test_a_record_without_sequence_is_skipped_and_said(tmp_path, capsys):
+    given = write(tmp_path / "x.fa", ">chr1\n>chr2\nACGT\n>chr3\nAAC\n>chr21\nGGT\n>chr4")
+    prepare(fasta=given, out=tmp_path / "out")
+    assert splits_of(tmp_path / "out") == [["chr2", "chr3"], ["chr21"], []]
+    assert "without sequence: 2 records (chr1, chr4)" in capsys.readouterr().out
+
+
+def test_the_commands_that_mend_a_fasta_do(tmp_path):
+    for letters, mended in (("ACGUu", "ACGTt"), ("ACXxN", "ACNnN"), ("A-C.G", "ACG")):
+        given = write(tmp_path / "x.fa", f">chr1_Ux-\n{letters}\n>chr21\nA\n")
+        with pytest.raises(SystemExit) as error:
+            prepare(fasta=given, out=tmp_path / "out")
+        command = str(error.value).rpartition(": ")[2]
+        subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+        assert (tmp_path / "mended.fa").read_text() == f">chr1_Ux-\n{mended}\n>chr21\nA\n"
+
+
 def test_fasta_that_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    refused("is a pipe", fasta=tmp_path / "pipe", out=tmp_path / "out")
     refused("is a folder", fasta=tmp_path, out=tmp_path / "out")
     refused("is not there", fasta=tmp_path / "x.fa", out=tmp_path / "out")
 
@@ -408,28 +480,168 @@ def splits_of(folder):
 @pytest.mark.parametrize(
     "names, settings, expected",
     (
-        ("1 2 6 MT", {}, [["1", "2", "6", "MT"], [], []]),
+        # Ensembl's names
+        ("1 2 6 22 MT GL000009.2", {}, [["chr1", "chr2"], ["chr6"], ["chr22"]]),
+        # RefSeq's and GenBank's, whatever the assembly
         (
-            "chr1 chr6 chr5 chrX chrM chrUn_1 chr1_alt chrEBV",
+            "NC_000001.11 NC_000006.10 NC_000023.11 NC_012920.1",
+            {},
+            [["chr1", "chrX"], ["chr6"], []],
+        ),
+        ("CM000663.2 CM000683.1 CM000672.2 KI270302.1", {}, [["chr1"], ["chr21"], ["chr10"]]),
+        ("CP068277.2 CP068257.2 CP068256.2", {}, [["chr1"], ["chr21"], ["chr22"]]),
+        ("NC_060925.1 NC_060930.1", {}, [["chr1"], ["chr6"], []]),
+        (
+            "chr1 chr6 chr5 chrX chrM chrUn_1 chr1_KI270762v1_alt chrEBV chr6_apd_hap1",
             {},
             [["chr1", "chrX"], ["chr6"], ["chr5"]],
         ),
-        ("chrI chr2L scaffold_1", {}, [["chrI", "chr2L", "scaffold_1"], [], []]),
-        ("chr1 chr2 chrM", {"chroms": "chr1, chrM"}, [["chr1", "chrM"], [], []]),
+        # what looks like a chromosome is taken, and a copy of a held-out one is held out
+        (
+            "chr1_RagTag chr6_RagTag chromosome_10 HG002#1#chr21 ptg000001l",
+            {},
+            [["chr1_RagTag"], ["chr6_RagTag", "HG002#1#chr21"], ["chromosome_10"]],
+        ),
+        ("chr1 chr2 chrM", {"chroms": "1, MT", "val_chroms": "M"}, [["chr1"], ["chrM"], []]),
         # named goes before the default's test
         ("chr1 chr6 chr10", {"val_chroms": "chr10"}, [["chr1", "chr6"], ["chr10"], []]),
+        ("1 6 NC_000010.11", {"val_chroms": "10"}, [["chr1", "chr6"], ["chr10"], []]),
         (
             "chr1 chr6 chr5",
             {"val_chroms": "", "test_chroms": "chr1"},
             [["chr6", "chr5"], [], ["chr1"]],
         ),
         # asked for by name
-        ("chr1 chrM", {"test_chroms": "chrM"}, [["chr1"], [], ["chrM"]]),
+        ("chr1 chrM", {"val_chroms": "", "test_chroms": "chrM"}, [["chr1"], [], ["chrM"]]),
+        # scaffolds alone are the genome, an organelle alone too
+        (
+            "scaffold_1 scaffold_2",
+            {"val_chroms": "scaffold_2"},
+            [["scaffold_1"], ["scaffold_2"], []],
+        ),
+        ("MT", {"val_chroms": "tail"}, [["chrM"], ["chrM"], []]),
     ),
 )
 def test_splits(tmp_path, names, settings, expected):
+    settings = {"test_chroms": "auto", **settings}
+    if "scaffold" in names or names == "MT":
+        settings["test_chroms"] = ""
     prepare(fasta=fasta_of(tmp_path, *names.split()), out=tmp_path / "out", **settings)
     assert splits_of(tmp_path / "out") == expected
+
+
+HUMAN_COPIES = {
+    "hs38DH": (
+        ">chr1 AC:CM000663.2",
+        ">chr6 AC:CM000668.2",
+        ">HLA-A*01:01:01:01\tHLA00001 3503 bp",
+        ">chr6_GL000250v2_alt",
+        ">chrUn_KN707606v1_decoy",
+        ">chrEBV  AC:AJ507799.2",
+    ),
+    "Ensembl": (
+        ">1 dna_sm:chromosome chromosome:GRCh38:1:1:40000:1 REF",
+        ">6 dna_sm:chromosome chromosome:GRCh38:6:1:12000:1 REF",
+        ">CHR_HSCHR6_MHC_COX_CTG1 dna_sm:chromosome chromosome:GRCh38:CHR_HSCHR6:1:9:1 HAP",
+        ">HG1342_HG2282_PATCH dna_sm:chromosome",
+    ),
+    "NCBI": (
+        ">NC_000001.11 Homo sapiens chromosome 1, GRCh38.p14 Primary Assembly",
+        ">NC_000006.12 Homo sapiens chromosome 6, GRCh38.p14 Primary Assembly",
+        ">NT_167244.2 Homo sapiens chromosome 6 genomic scaffold, alternate locus group 1",
+        ">NW_003315950.2 Homo sapiens chromosome 6 genomic patch of type NOVEL, GRCh38.p14",
+        ">NT_187361.1 Homo sapiens chromosome 1 unlocalized genomic scaffold",
+        ">NC_007605.1 Human gammaherpesvirus 4, complete genome",
+    ),
+    "hs37d5": (">1", ">6", ">GL000191.1", ">hs37d5", ">NC_007605"),
+    "GenBank, known by the description alone": (
+        ">OX123456.1 Homo sapiens isolate X genome assembly, chromosome: 1",
+        ">OX123461.1 Homo sapiens isolate X genome assembly, chromosome: 6",
+        ">CAXXXX010000001.1 Homo sapiens isolate X genome assembly, contig: ctg1",
+    ),
+}
+
+
+@pytest.mark.parametrize("headers", HUMAN_COPIES.values(), ids=HUMAN_COPIES)
+def test_copies_of_chromosomes_are_left_out_and_counted(tmp_path, capsys, headers):
+    letters = ["ACGT" * 30 + "A" * i for i in range(len(headers))]
+    text = "".join(f"{header}\n{dna}\n" for header, dna in zip(headers, letters))
+    prepare(fasta=write(tmp_path / "x.fa", text), out=tmp_path / "out")
+    assert splits_of(tmp_path / "out") == [["chr1"], ["chr6"], []]
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
+    counts = [int(re.search(r"(\d+) records? of", line)[1]) for line in said]
+    bases = [int(re.search(r"of ([\d,]+) bases", line)[1].replace(",", "")) for line in said]
+    assert sum(counts) == len(headers) - 2
+    assert sum(bases) == sum(map(len, letters[2:]))
+
+
+def test_a_chromosome_is_known_by_all_its_names(tmp_path):
+    text = ">NC_000001.11 Homo sapiens\nACGTACGTAA\n>NC_000021.9 Homo\nGATTACA\n"
+    prepare(fasta=write(tmp_path / "x.fa", text), out=tmp_path / "out", test_chroms="")
+    genome = Genome(tmp_path / "out")
+    for name in ("chr21", "21", "NC_000021.9", "NC_000021", "CM000683.2", "Chr21"):
+        assert decode(genome.fetch(name, 0, 7)) == "GATTACA"
+    assert genome.find("chr22") is None
+    assert genome.chroms["chr21"]["fasta_name"] == "NC_000021.9"
+
+
+def test_dart_evals_test_chromosomes_are_not_trained_on_unsaid(tmp_path, capsys):
+    given = fasta_of(tmp_path, "1", "5", "6")
+    prepare(fasta=given, out=tmp_path / "a")
+    assert "MIND: chr" not in capsys.readouterr().out
+    prepare(fasta=given, out=tmp_path / "b", test_chroms="")
+    assert "MIND: chr5 will be trained on, and DART-Eval tests on it" in capsys.readouterr().out
+
+
+def scaffolds(path, n):
+    """n scaffolds of 60 to 900 bases."""
+    rng = np.random.default_rng(2)
+    lengths = rng.integers(60, 900, n)
+    letters = ["".join(rng.choice(list("ACGT"), length)) for length in lengths]
+    text = "".join(f">scaffold_{i:04}\n{dna}\n" for i, dna in enumerate(letters))
+    return write(path, text), lengths.sum()
+
+
+def test_of_scaffolds_a_twentieth_each_is_held_out_by_name(tmp_path, capsys):
+    given, total = scaffolds(tmp_path / "x.fa", 400)
+    prepare(fasta=given, out=tmp_path / "out")
+    assert "chosen by a hash of their names" in capsys.readouterr().out
+    agrees(tmp_path / "out", given.read_text())
+    genome = Genome(tmp_path / "out")
+    for split in ("val", "test"):
+        assert 0.04 < len(genome.bases(split)) / total < 0.06
+    # the same names go the same way in any order of the file
+    records = given.read_text().split(">")[1:]
+    shuffled = write(tmp_path / "y.fa", "".join(f">{text}" for text in reversed(records)))
+    prepare(fasta=shuffled, out=tmp_path / "other")
+    for mine, theirs in zip(splits_of(tmp_path / "out"), splits_of(tmp_path / "other")):
+        assert sorted(mine) == sorted(theirs)
+
+
+def test_of_one_record_the_last_tenth_is_held_out_in_its_own_coordinates(tmp_path):
+    rng = np.random.default_rng(3)
+    letters = "".join(rng.choice(list("ACGTacgt"), 2900))
+    letters = letters[:1000] + "N" * 100 + letters[1000:2640] + "N" * 60 + letters[2640:]
+    prepare(fasta=write(tmp_path / "x.fa", f">phage\n{letters}\n"), out=tmp_path / "out")
+    genome = Genome(tmp_path / "out")
+    n = len(letters)
+    cut = n - n // 10
+    assert splits_of(tmp_path / "out") == [["phage"], ["phage"], []]
+    assert decode(genome.bases("train")) == letters[:cut]
+    assert decode(genome.bases("val")) == letters[cut:]
+    assert decode(genome.fetch("phage", cut - 70, cut + 70)) == letters[cut - 70 : cut + 70]
+    assert decode(genome.fetch("phage", n - 3, n + 2)) == letters[-3:] + "NN"
+    assert genome.chroms["phage"]["length"] == n
+    assert genome.split_at("phage", 0, cut) == "train"
+    assert genome.split_at("phage", cut, n) == "val"
+    assert genome.split_at("phage", cut - 1, n) is None
+    # the second gap, 2740 to 2800, is cut in two
+    assert cut == 2754 and genome.stretches("train").tolist() == [[0, 1000], [1100, 2740]]
+    assert genome.stretches("val").tolist() == [[2800 - cut, n - cut]]
+    counts = genome.meta["splits"]["val"]
+    assert counts["N"] == letters[cut:].count("N")
+    assert counts["repeats"] == sum(c in "acgt" for c in letters[cut:])
+    assert counts["gc"] == sum(c in "GCgc" for c in letters[cut:])
 
 
 @pytest.mark.parametrize(
@@ -439,9 +651,9 @@ def test_splits(tmp_path, names, settings, expected):
         ({"test_chroms": "chr21,chr9"}, ["chr9: not among"]),
         ({"chroms": "chr21,chr7"}, ["chr7: not among"]),
         ({"chroms": "chr1", "val_chroms": "chr21"}, ["chr21: not among"]),
-        ({"val_chroms": "chr1,chr21", "test_chroms": "chr21"}, ["chr21 is in both"]),
+        ({"val_chroms": "chr1,chr21", "test_chroms": "21"}, ["chr21 is in both"]),
         ({"chroms": "chr21,chr22"}, ["nothing to train on", "--val_chroms=chr22 --test_chroms="]),
-        ({"chroms": "chr21"}, ["nothing to train on", "--val_chroms= --test_chroms="]),
+        ({"chroms": "chr21"}, ["nothing to train on", "--val_chroms=tail --test_chroms="]),
     ),
 )
 def test_splits_that_cannot_be(tmp_path, settings, words):
@@ -455,6 +667,10 @@ def test_what_an_empty_training_split_says_to_type_works(tmp_path):
     refused("type --val_chroms=chr22 --test_chroms=", fasta=fasta, out=tmp_path / "out")
     prepare(fasta=fasta, out=tmp_path / "out", val_chroms="chr22", test_chroms="")
     assert splits_of(tmp_path / "out") == [["chr21"], ["chr22"], []]
+    fasta = write(tmp_path / "y.fa", ">chr22\n" + "ACGTTGCA" * 50)
+    refused("type --val_chroms=tail --test_chroms=", fasta=fasta, out=tmp_path / "b")
+    prepare(fasta=fasta, out=tmp_path / "b", val_chroms="tail", test_chroms="")
+    assert splits_of(tmp_path / "b") == [["chr22"], ["chr22"], []]
 
 
 # the folder
@@ -493,6 +709,9 @@ def test_full_disk(tmp_path, monkeypatch):
         def __init__(self, *args):
             self.file = open(*args)
 
+        def tell(self):
+            return self.file.tell()
+
         def __enter__(self):
             return self
 
@@ -503,7 +722,7 @@ def test_full_disk(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     def open_on_full_disk(path, mode):
-        return Full(path, mode) if mode == "ab" else open(path, mode)
+        return Full(path, mode) if mode == "wb" else open(path, mode)
 
     with monkeypatch.context() as patch:
         patch.setattr(prepare_hg38, "open", open_on_full_disk, raising=False)
@@ -531,9 +750,9 @@ def test_nothing_half_written_is_left_by_ctrl_c(tmp_path, monkeypatch, server, w
 def ucsc(server, assembly, letters):
     """Serve a genome as UCSC does: whole, by chromosome, and the checksums."""
     each = {name: {name: text} for name, text in letters.items()}
-    for folder, files in (("bigZips", {assembly: letters}), ("chromosomes", each)):
+    for folder, served in (("bigZips", {assembly: letters}), ("chromosomes", each)):
         listing = ""
-        for stem, records in files.items():
+        for stem, records in served.items():
             text = "".join(f">{name}\n{bases}\n" for name, bases in records.items())
             packed = gzip.compress(text.encode(), mtime=0)
             server.files[f"/{assembly}/{folder}/{stem}.fa.gz"] = packed
@@ -562,7 +781,7 @@ def test_whole_assembly(tmp_path, server, capsys):
 
 def test_chosen_chromosomes_only(tmp_path, server):
     ucsc(server, "hg38", LETTERS)
-    prepare(out=tmp_path, chroms="chr1,chr22", url=server.url, keep_fasta=False)
+    prepare(out=tmp_path, chroms="chr1,22", val_chroms="", url=server.url, keep_fasta=False)
     assert splits_of(tmp_path) == [["chr1"], [], ["chr22"]]
     fetched = [path.rpartition("/")[2] for path, _ in server.requests]
     assert fetched == ["md5sum.txt", "chr1.fa.gz", "chr22.fa.gz"]
@@ -577,7 +796,7 @@ def test_hg38_has_the_md5_that_we_know(tmp_path, server, monkeypatch):
     refused(words, out=tmp_path / "out", url=server.url)
     assert not (tmp_path / "out").exists()
     monkeypatch.setattr(prepare_hg38, "PINNED", {"hg38.fa.gz": md5(packed)})
-    monkeypatch.setattr(prepare_hg38, "HG38", ["chr1", "chr6", "chr22"])
+    monkeypatch.setattr(prepare_hg38, "HG38", {"chr1": 4000, "chr6": 400, "chr22": 4})
     server.faults["/hg38/bigZips/hg38.fa.gz"] = ["wrong byte"]
     refused("removed", out=tmp_path / "out", url=server.url)
     assert not (tmp_path / "out").exists()
@@ -616,7 +835,7 @@ def test_memory_stays_small(tmp_path):
     text = b">chr1\nACGT\n" + (b"N" * 80 + b"\n") * 1_000_000
     given = write(tmp_path / "x.fa.gz", gzip.compress(text))
     out = tmp_path / "out"
-    words = [sys.executable, "prepare_hg38.py", f"--fasta={given}", f"--out={out}"]
+    words = [sys.executable, "prepare_hg38.py", f"--fasta={given}", f"--out={out}", "--val_chroms="]
     # a process between, whose only child's memory is what we want
     code = (
         "import resource, subprocess, sys\n"

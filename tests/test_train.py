@@ -69,7 +69,8 @@ def test_the_end_block_and_the_files(whole):
         "peak_memory_gb",
         "checkpoint",
     ]
-    assert int(block["tokens"]) == 6 * 1024 and block["checkpoint"] == str(out / "ckpt.pt")
+    assert 0.9 * 6 * 1024 < int(block["tokens"]) <= 6 * 1024  # what hangs over is not counted
+    assert block["checkpoint"] == str(out / "ckpt.pt")
     assert float(block["val_bits_all"]) < 2.0 and float(block["peak_memory_gb"]) > 0.01
     checkpoint = load(out / "ckpt.pt")
     assert (

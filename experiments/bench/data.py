@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from data import Genome, Windows
+from data import Genome, Mixture, Windows
 from experiments.bench.training import FLAGSHIP, LAPTOP, TINY
 from model import GPT, GPTConfig
 
@@ -27,7 +27,8 @@ def measure_loader(table, speed=None, block_size=1024, quick=False):
     """
     rng = np.random.default_rng(0)
     bases = rng.integers(0, 4, 2**22 if quick else 2**28, dtype=np.uint8)
-    windows = Windows(bases, np.array([[0, len(bases)]]), block_size, 1024, 0)
+    windows = Windows(bases, np.array([[0, len(bases)]]), block_size, 0)
+    windows = Mixture([windows], [1.0], 1024)
     steps = iter(range(10**9))
     rate = table.rate(CPU, lambda: windows.batch(next(steps))) * 1024
     case = f"windows of {block_size}, read and reversed, one thread"

@@ -70,7 +70,7 @@ class Progress:
         for name, windows, share in zip(self.genomes, loader.genomes, loader.shares):
             passes = steps * loader.per_step * share / windows.per_epoch
             line = (
-                f"  {name}: {passes:.2f} passes of {windows.per_epoch:,} windows of "
+                f"  {name}: {passes:.3g} passes of {windows.per_epoch:,} windows of "
                 f"{self.settings['block_size']}"
             )
             if windows.fill < FULL:

@@ -746,7 +746,7 @@ def test_gzip_is_read_and_a_truncated_one_refused(tmp_path):
     packed = gzip.compress(text.encode())
     (tmp_path / "a.bed.gz").write_bytes(packed)
     assert len(read_bed(tmp_path / "a.bed.gz")) == 5000
-    damages = {packed[: len(packed) // 2]: "truncated gzip", b"1 no BED": "line 1"}
+    damages = {packed[: len(packed) // 2]: "truncated gzip", b"not a BED": "no elements"}
     for damaged, said in damages.items():
         (tmp_path / "a.bed.gz").write_bytes(damaged)
         with pytest.raises(SystemExit, match=said):

@@ -85,7 +85,8 @@ def resume(held, source, learner, settings, about, team):
     for key, value in about["config"].items():
         before = held["config"].get(key, NEW.get(key))
         if key not in FREE and before != value:
-            differs.append(f"{key} is {before} there and {value} here")
+            shown = ["empty" if each == "" else each for each in (before, value)]
+            differs.append(f"{key} is {shown[0]} there and {shown[1]} here")
     changes = "; ".join(differs)
     if differs and settings["init_from"] != "resume":
         die(

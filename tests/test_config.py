@@ -140,6 +140,25 @@ def test_command_line_wins_over_file(tmp_path):
     assert settings["max_iters"] == 5
 
 
+def test_a_config_of_a_windows_editor_is_read(tmp_path):
+    (tmp_path / "a.py").write_bytes(b"\xef\xbb\xbf# a run\r\nmax_iters = 7\r\n")
+    assert read_config(tmp_path / "a.py", DEFAULTS) == {"max_iters": 7}
+    (tmp_path / "a.py").write_bytes("max_iters = 7\n".encode("utf-16"))
+    with pytest.raises(SystemExit, match="not UTF-8 text: save it as UTF-8"):
+        read_config(tmp_path / "a.py", DEFAULTS)
+
+
+def test_a_config_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    defaults, _ = read_script(ROOT / "train.py")
+    assert read_config("config/hg38_mini.py", defaults)["n_layer"] == 6
+    with pytest.raises(SystemExit, match="did you mean config/hg38_mini.py"):
+        read_config("config/hg38_mni.py", defaults)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "hg38_mini.py").write_text("n_layer = 5\n")  # one's own goes first
+    assert read_config("config/hg38_mini.py", defaults) == {"n_layer": 5}
+
+
 def test_no_such_config_file_names_the_nearest():
     with pytest.raises(SystemExit, match="did you mean config/hg38_small.py"):
         read_config("config/hg38_smal.py", DEFAULTS)

@@ -9,12 +9,14 @@ import torch
 import model
 import optim
 import train
-from data import encode
-from experiments import mixing, scaling
+from data import Genome, encode
+from experiments import mixing, relatives, scaling
 from experiments.against_nanogpt import always_ahead, seen_before, tokens_to
+from experiments.bench import memory
 from experiments.variants import VARIANTS
 from model import GPTConfig, base_nll
-from tests.conftest import run
+from runtime.run_folder import COLUMNS
+from tests.conftest import one_line_error, run, write_genome
 
 
 @pytest.fixture
@@ -140,3 +142,43 @@ def test_a_mixture_finds_the_part_that_knows():
 def test_copier():
     p = mixing.copier(torch.tensor([[4, 0, 1, 2, 3, 0, 1, 2]]), 3).exp()[0]
     assert p[-1].tolist() == pytest.approx([0.1, 0.1, 0.1, 0.7]) and (p[:-1] == 0.25).all()
+
+
+def test_the_curve_of_a_run_that_has_not_ended(tmp_path):
+    """Drawn as far as it goes, though the last row is cut off; no folder of a run is one line."""
+    columns = ",".join(COLUMNS)
+    evaluated = f"50,204800{',' * 8},1.99,1.98,2.0,"
+    log = f"{columns}\n50,204800,1.386,2.000{',' * 10}\n{evaluated}\n51,2090"
+    (tmp_path / "log.csv").write_text(log)
+    drawn = run("figures/curve.py", tmp_path, tmp_path / "curve.png")
+    assert drawn.returncode == 0, drawn.stderr
+    assert (tmp_path / "curve.png").stat().st_size > 5000
+    one_line_error(run("figures/curve.py", tmp_path / "none", "x.png"), "give the out_dir of a run")
+    one_line_error(run("figures/curve.py", tmp_path), "the picture to write")
+
+
+def test_labels_of_bases_by_a_gtf(tmp_path):
+    letters = "ACGT" * 250
+    genome = write_genome(tmp_path / "genome", {"train": {"c": letters}, "val": {"d": letters}})
+    rows = [
+        "#!genome-build x",
+        "d\tRefSeq\tgene\t101\t400\t.\t+\t.\tgene_id x",
+        "d\tRefSeq\texon\t101\t150\t.\t+\t.\tgene_id x",
+        "d\tRefSeq\texon\t351\t400\t.\t+\t.\tgene_id x",
+        "c\tRefSeq\tgene\t1\t900\t.\t+\t.\tgene_id y",
+    ]
+    (tmp_path / "x.gtf").write_text("\n".join(rows))
+    labels = relatives.label_bases(Genome(genome), tmp_path / "x.gtf")
+    expected = np.full(1000, relatives.BETWEEN)
+    expected[100:400] = relatives.INTRON
+    expected[100:150] = expected[350:400] = relatives.EXON
+    assert np.array_equal(labels, expected)
+
+
+def test_what_a_forward_pass_keeps_grows_evenly_with_windows_and_blocks():
+    train.configure(vars(train), ["--block_size=32", "--n_head=1", "--n_embd=32"])
+    size = {key: memory.kept(*key, compiled=False) for key in ((1, 1), (1, 2), (1, 3))}
+    of_a_window = size[1, 2] - size[1, 1]
+    assert size[1, 3] - size[1, 2] == of_a_window > 0
+    train.n_layer = 3
+    assert memory.bytes_of_a_window(False) == memory.kept(3, 2, False) - memory.kept(3, 1, False)

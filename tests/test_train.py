@@ -533,3 +533,18 @@ def test_a_short_soak():
     """Some six deaths of a run, by all means; tests/soak.py says what is compared afterwards."""
     out = run("-m", "tests.soak", "6")
     assert out.returncode == 0 and "to the bit" in out.stdout and "SIG" in out.stdout, out.stderr
+
+
+def test_a_step_of_the_medium_config_at_one_block(genome_folder, tmp_path):
+    words = "--n_layer=1 --batch_tokens=2048 --batch_size=2 --max_iters=1 --eval_interval=1"
+    words += " --eval_tokens=2048 --markov_order=0 --device=cpu --dtype=float32 --compile=False"
+    process = run(
+        "train.py",
+        "config/hg38_medium.py",
+        f"--dataset={genome_folder}",
+        f"--out_dir={tmp_path}",
+        *words.split(),
+    )
+    assert process.returncode == 0, process.stderr
+    width = load(tmp_path / "ckpt.pt")["model_args"]["n_embd"]
+    assert width == 1152 and float(rows(tmp_path)[0]["bits"]) == pytest.approx(2)

@@ -1,0 +1,164 @@
+"""Training on several genomes at once, and on one of short scaffolds."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import train as script
+from data import Genome, N, eval_windows
+from runtime.checkpoint import load_model
+from runtime.team import Team
+from tests.conftest import one_line_error, random_dna, run, write_genome
+from tests.test_train import TINY, cut, load, rows, same_run, same_weights
+
+
+@pytest.fixture(scope="module")
+def two(genome_folder, tmp_path_factory):
+    """The setting that names two genomes, the second of shorter stretches than a window."""
+    rng = np.random.default_rng(7)
+    scaffolds = {f"s{i}": random_dna(rng, int(rng.integers(20, 60))) for i in range(200)}
+    names = list(scaffolds)
+    splits = {
+        "train": {name: scaffolds[name] for name in names[:150]},
+        "val": {name: scaffolds[name] for name in names[150:]},
+    }
+    other = write_genome(tmp_path_factory.mktemp("other"), splits)
+    return f"{genome_folder},{other}"
+
+
+def train(dataset, out, *words, **kwargs):
+    return run("train.py", f"--dataset={dataset}", f"--out_dir={out}", *TINY, *words, **kwargs)
+
+
+def configured(dataset, *words):
+    return script.configure(vars(script), [*TINY, f"--dataset={dataset}", *words])
+
+
+def test_a_run_on_two_genomes(two, tmp_path):
+    """Validated on each, as each alone would be; resumed as if it had never stopped."""
+    words = ("--dataset_shares=3,1", "--markov_order=0")
+    whole = train(two, tmp_path / "whole", *words)
+    assert whole.returncode == 0, whole.stderr
+    assert train(two, tmp_path / "cut", *words, env=cut("ckpt.pt", 2)).returncode == -9
+    again = train(two, tmp_path / "cut", *words)
+    assert again.returncode == 0 and "resuming" in again.stdout, again.stderr
+    same_run(tmp_path / "whole", tmp_path / "cut")
+    checkpoint = load(tmp_path / "cut" / "ckpt.pt")
+    model, _ = load_model(tmp_path / "cut" / "ckpt.pt")
+    vals = [checkpoint["val"], *checkpoint["other_vals"]]
+    for folder, val in zip(two.split(","), vals):
+        genome = Genome(folder)
+        windows = eval_windows(genome.bases("val"), genome.stretches("val"), 64, 100_000)
+        assert script.evaluate(model, windows, 4) == pytest.approx(val, abs=1e-5, nan_ok=True)
+    other = two.split(",")[1]
+    logged = rows(tmp_path / "cut")[-1]["val_bits_others"]
+    assert logged == " ".join([other, *(f"{vals[1][key]:.5f}" for key in vals[1])])
+    assert checkpoint["data"]["others"][0]["fingerprint"] == Genome(other).fingerprint
+    assert f"on {other}" in again.stdout
+    # another share, or one genome alone, is another run
+    refused = train(two, tmp_path / "cut", "--markov_order=0")
+    one_line_error(refused, "dataset_shares is 3,1 there and empty here")
+    one_line_error(train(other, tmp_path / "cut", *words[1:]), "its data are not these")
+    # sampling takes the main genome
+    sampled = run(
+        "sample.py",
+        f"--ckpt={tmp_path / 'cut' / 'ckpt.pt'}",
+        "--start=chr21:100-140",
+        "--max_new_tokens=70",
+        "--num_samples=1",
+    )
+    assert sampled.returncode == 0, sampled.stderr
+    assert "spectrum" in sampled.stderr
+
+
+def test_two_processes_are_one(two, tmp_path):
+    words = ("--max_iters=3", "--eval_interval=3", "--markov_order=0")
+    losses = []
+    for processes in (0, 2):
+        out = tmp_path / str(processes)
+        process = train(two, out, *words, torchrun=processes)
+        assert process.returncode == 0, process.stderr
+        losses.append([float(row["loss"]) for row in rows(out) if row["loss"]])
+        losses.append(load(out / "ckpt.pt")["bases"])
+    assert losses[2] == pytest.approx(losses[0], abs=1e-5) and losses[1] == losses[3]
+
+
+@pytest.mark.parametrize("world", (1, 2, 3))
+def test_the_windows_of_all_processes_are_those_of_one(two, world):
+    configured(two, "--dataset_shares=2,1")
+    genomes = script.open_genomes()
+    loaders = [script.Loader(genomes, Team(rank, world)) for rank in range(world)]
+    for step in (0, 1, 17):
+        batch = loaders[0].windows.batch(step)
+        read = [loader.read(step) for loader in loaders]
+        mine = torch.cat([windows.flatten(0, 1) for windows, _, _ in read]).numpy()
+        real = mine[(mine & 7 < N).any(1)]
+        assert np.array_equal(real, batch)  # bit for bit, in order
+        assert len({weight_sum for _, weight_sum, _ in read}) == 1
+        assert read[0][2] == (batch & 7 < N).sum()
+    for loader in loaders:
+        loader.thread.shutdown()
+
+
+def test_by_default_all_genomes_pass_at_the_same_pace(two):
+    configured(two)
+    loader = script.Loader(script.open_genomes(), Team())
+    passes = [share / w.per_epoch for share, w in zip(loader.shares, loader.genomes)]
+    assert passes[0] == pytest.approx(passes[1])
+    steps = sum(w.per_epoch for w in loader.genomes) // loader.per_step
+    for windows, count in zip(loader.genomes, loader.windows.before(steps)):
+        assert abs(count - windows.per_epoch) <= loader.per_step
+    loader.thread.shutdown()
+
+
+@pytest.mark.parametrize("shares", ("1", "1,2,3", "1,x", "0,1", "-1,2", "nan,1", ","))
+def test_shares_that_cannot_be(two, shares):
+    configured(two, f"--dataset_shares={shares}")
+    with pytest.raises(SystemExit, match="dataset_shares = .*give 2 numbers above 0"):
+        script.read_shares([10, 20])
+
+
+def test_one_genome_with_the_setting_left_alone_is_as_before(genome_folder):
+    configured(genome_folder)
+    loader = script.Loader(script.open_genomes(), Team())
+    windows = loader.genomes[0]
+    assert np.array_equal(loader.windows.batch(5), windows.read(5 * loader.per_step, 16))
+    loader.thread.shutdown()
+
+
+def test_of_short_scaffolds_real_bases_are_counted(two, tmp_path):
+    """Every window has a target, and what is logged and printed is bases and not windows."""
+    other = two.split(",")[1]
+    configured(other, "--batch_size=16")
+    genome = script.open_genomes()[0]
+    loader = script.Loader([genome], Team())
+    expected = 0
+    for step in range(6):
+        batch = loader.windows.batch(step)
+        assert (batch & 7 < N).any(1).all()
+        expected += int((batch & 7 < N).sum())
+    loader.thread.shutdown()
+    process = train(other, tmp_path, "--markov_order=0")
+    assert process.returncode == 0, process.stderr
+    assert int(rows(tmp_path)[-1]["tokens"]) == expected == load(tmp_path / "ckpt.pt")["bases"]
+    assert all(float(row["loss"]) > 1 for row in rows(tmp_path) if row["loss"])
+    fill = len(genome.bases("train")) / (150 * 64)
+    assert f"only {fill:.0%} full" in process.stdout
+    assert f"validation on {other}: {len(genome.bases('val')):,} bases" in process.stdout
+
+
+def test_padding_weighs_nothing(two):
+    """The loss of a step on scaffolds is the mean over their bases, however windows are filled."""
+    other = two.split(",")[1]
+    configured(other)
+    loader = script.Loader(script.open_genomes(), Team())
+    learner = script.build_learner(Team())
+    before = {name: p.clone() for name, p in learner.model.state_dict().items()}
+    batch, weight_sum, bases = loader.read(0)
+    loss, _ = script.train_step(learner, batch, weight_sum, Team())
+    assert weight_sum == bases
+    assert float(loss) == pytest.approx(math.log(4))  # its output layer starts at zero
+    assert not same_weights(before, learner.model.state_dict())
+    loader.thread.shutdown()

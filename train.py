@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from config import configure, dataset_names, die, find_dataset
-from data import REPEAT, Genome, Mixture, N, Windows, eval_windows, share
+from data import REPEAT, Genome, Mixture, N, Windows, eval_windows, quarters, share
 from markov import Markov
 from model import GPT, GPTConfig, base_nll
 from optim import Optimizers, schedule
@@ -74,6 +74,7 @@ dtype = "auto"  # auto | bfloat16 | float16 | float32
 compile = "auto"  # torch.compile: auto | True | False
 # ---- end of settings
 
+FULL = 0.9  # how full a genome's windows are where nothing is done about it
 ANY = 2**62  # no upper limit
 AT_LEAST_1 = ["block_size", "n_layer", "n_head", "n_embd", "batch_size", "max_iters"]
 AT_LEAST_1 += ["log_interval", "eval_interval", "eval_tokens"]
@@ -112,12 +113,14 @@ def target_weights(raw):
 class Loader:
     """The windows of each step that fall to this process.
 
-    They are read on a thread while the step before is computed.
+    They are read on a thread while the step before is computed. Where stretches are short and leave
+    windows half empty, those of a step are sorted by length, and a micro-batch ends with its
+    longest one, in quarters of block_size: so little is computed for nothing.
     """
 
     def __init__(self, genomes, team):
         self.per_step = max(1, round(batch_tokens / block_size))  # windows, over all processes
-        self.positions_per_step = self.per_step * block_size  # bases, and N where windows hang over
+        self.bases_per_step = self.per_step * block_size  # if no window hangs over its stretch
         self.genomes = []  # the Windows of each
         for i, genome in enumerate(genomes):
             windows = Windows(
@@ -126,6 +129,7 @@ class Loader:
             self.genomes.append(windows)
         self.shares = read_shares([windows.per_epoch for windows in self.genomes])
         self.windows = Mixture(self.genomes, self.shares, self.per_step)
+        self.trims = any(windows.fill < FULL for windows in self.genomes)
         self.team = team
         most = math.ceil(self.per_step / team.world)  # windows of a process
         self.micro_steps = math.ceil(most / batch_size)
@@ -134,32 +138,46 @@ class Loader:
         self.coming = (None, None)  # a step, and its windows as they are being read
 
     def read(self, step):
-        """(windows, weight_sum, bases) of a step.
+        """(micro-batches, weight_sum, bases) of a step.
 
-        windows: this process's, uint8 (micro_steps, micro, block_size). weight_sum, bases: the
-        weights of all targets of the step, and how many they are, over all processes.
+        micro-batches: this process's, a list of uint8 (micro, block_size or less). weight_sum,
+        bases: the weights of all targets of the step, and how many they are, over all processes.
         """
-        batch = torch.from_numpy(self.windows.batch(step))
-        weight_sum = float(target_weights(batch).sum(dtype=torch.float64))
-        bases = int(((batch & 7) < N).sum())
-        mine = torch.full((self.micro_steps * self.micro, block_size), N, dtype=torch.uint8)
-        rows = share(batch, self.team.rank, self.team.world)
+        batch = self.windows.batch(step)
+        raw = torch.from_numpy(batch)
+        weight_sum = float(target_weights(raw).sum(dtype=torch.float64))
+        bases = int(((raw & 7) < N).sum())
+        if self.trims:
+            batch = batch[np.argsort(quarters(batch), kind="stable")]
+            rows = batch[self.team.rank :: self.team.world]  # of all lengths, for each process
+        else:
+            rows = share(batch, self.team.rank, self.team.world)
+        mine = np.full((self.micro_steps * self.micro, block_size), N, np.uint8)
         mine[: len(rows)] = rows  # rows that are left over are N, which weighs nothing
-        mine = mine.view(self.micro_steps, self.micro, block_size)
+        micro_batches = []
+        for some in np.split(mine, self.micro_steps):
+            if self.trims:
+                some = some[:, : math.ceil(max(1, quarters(some).max()) * block_size / 4)]
+            micro_batches.append(self.to_send(torch.from_numpy(some)))
+        return micro_batches, max(weight_sum, 1.0), bases
+
+    def to_send(self, tensor):
+        """A tensor as it goes to the device fastest."""
         if self.team.device.type == "cuda":
-            mine = mine.pin_memory()
-        return mine, max(weight_sum, 1.0), bases
+            return tensor.pin_memory()
+        return tensor.contiguous()
 
     def next(self, step):
         """What read(step) gives, on the device; the step after it is read meanwhile."""
         expected, future = self.coming
         if expected != step:
             future = self.thread.submit(self.read, step)
-        batch, weight_sum, bases = future.result()
+        micro_batches, weight_sum, bases = future.result()
         self.coming = (None, None)
         if step + 1 < max_iters:
             self.coming = (step + 1, self.thread.submit(self.read, step + 1))
-        return batch.to(self.team.device, non_blocking=True), weight_sum, bases
+        device = self.team.device
+        return [raw.to(device, non_blocking=True) for raw in micro_batches], weight_sum, bases
 
 
 def read_shares(sizes):
@@ -298,7 +316,7 @@ def describe_run(settings, genomes):
 def train_step(learner, batch, weight_sum, team):
     """One step of the optimisers -> (loss in nats, gradient norm); None if told to stop.
 
-    batch: uint8 (micro_steps, micro, block_size), on the team's device. The loss is the sum of
+    batch: micro-batches of uint8 windows, on the team's device. The loss is the sum of
     weight x nll over the whole step, all processes together, divided by weight_sum: how a step is
     cut into micro-batches and processes changes nothing but rounding. If a process was told to
     stop, the step is dropped and nothing has changed.

@@ -12,7 +12,7 @@ from data.genome import (
     encode,
     reverse_complement,
 )
-from data.windows import SEGMENT, Mixture, Windows, eval_windows, share
+from data.windows import SEGMENT, Mixture, Windows, eval_windows, quarters, share
 
 __all__ = [
     "ALPHABET",
@@ -28,6 +28,7 @@ __all__ = [
     "decode",
     "encode",
     "eval_windows",
+    "quarters",
     "reverse_complement",
     "share",
 ]

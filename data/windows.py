@@ -65,7 +65,10 @@ class Windows:
             starts[mine] = self.low[s] - phase[s] + (window - self.first[s]) * self.block_size
             stretch[mine] = s
             flipped[mine] = flip[turn]
-        return starts, self.low[stretch], self.high[stretch], flipped
+        low, high = self.low[stretch], self.high[stretch]
+        backwards = flipped & (high - low <= self.block_size)
+        starts[backwards] = high[backwards] - self.block_size  # so that N is behind the bases, too
+        return starts, low, high, flipped
 
     def read(self, first, count):
         """The (count, block_size) uint8 windows first ... first + count - 1 of the run."""
@@ -83,8 +86,8 @@ def lay(lengths, block_size):
     """How stretches of these lengths are covered by windows: (windows, lowest and highest phase) of
     each, (S,) int64.
 
-    A stretch that fits into one window has one, which begins where it begins. A longer one has as
-    many as most phases need, and its phases are those that need just so many: at least half of all.
+    A stretch that fits into one window has one, which begins with it on either strand. A longer one
+    has as many as most phases need, and its phases are those that need just so many, at least half.
     So the number of windows is the same in every epoch, which window a step reads is a division,
     and every window holds some of its stretch.
     """
@@ -132,6 +135,13 @@ class Mixture:
         for windows, first, end in zip(self.windows, self.before(step), self.before(step + 1)):
             rows.append(windows.read(first, end - first))
         return np.concatenate(rows)
+
+
+def quarters(batch):
+    """(B, T) uint8 windows -> (B,) how many quarters of a window hold all of its bases, 0 to 4."""
+    real = batch & 7 < N
+    length = np.where(real.any(1), batch.shape[1] - real[:, ::-1].argmax(1), 0)
+    return -(-4 * length // batch.shape[1])
 
 
 def share(rows, rank, world):

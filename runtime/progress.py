@@ -15,7 +15,6 @@ from data import SEGMENT, N
 from runtime.device import machine_peak, peak_memory
 from runtime.run_folder import Log
 
-FULL = 0.9  # share of a genome's windows that is not filling, above which nothing is said
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
 
@@ -66,18 +65,15 @@ class Progress:
             f"{loader.micro_steps} micro-batches x {loader.micro} windows"
         )
         steps = self.settings["max_iters"]
-        team.say(f"{steps} steps x {loader.positions_per_step:,} bases, on")
+        team.say(f"{steps} steps x {loader.bases_per_step:,} bases, on")
         for name, windows, share in zip(self.genomes, loader.genomes, loader.shares):
             passes = steps * loader.per_step * share / windows.per_epoch
             line = (
                 f"  {name}: {passes:.3g} passes of {windows.per_epoch:,} windows of "
                 f"{self.settings['block_size']}"
             )
-            if windows.fill < FULL:
-                line += (
-                    f", only {windows.fill:.0%} full, since its stretches are short: a smaller "
-                    "block_size wastes less"
-                )
+            if loader.trims:
+                line += f", {windows.fill:.0%} full (micro-batches end with their longest one)"
             if len(self.genomes) > 1:
                 line += f", {share:.1%} of the windows"
             team.say(line)
@@ -130,7 +126,6 @@ class Progress:
         too_much = (usual + SPIKE) * math.log(2)
         spikes = [step for step, (loss, _) in enumerate(history, first) if loss > too_much]
         loss, grad_norm = history[-1]
-        positions = steps * self.loader.positions_per_step  # N's too, since they cost as much
         row = dict(
             step=run.step,
             tokens=run.bases,
@@ -139,7 +134,7 @@ class Progress:
             lr=factor * self.settings["learning_rate"],
             grad_norm=grad_norm,
             tokens_per_second=bases / seconds,
-            mfu=positions / seconds * self.flops_per_base / self.peak_flops,
+            mfu=bases / seconds * self.flops_per_base / self.peak_flops,
             seconds=run.seconds,
             spikes=" ".join(map(str, spikes)),
         )
@@ -207,7 +202,6 @@ class Progress:
     def summary(self, run):
         """The run in a dozen figures."""
         seconds = max(run.seconds, 1e-9)
-        flops = run.step * self.loader.positions_per_step * self.flops_per_base
         return dict(
             val_bits_all=round(run.val["all"], 5),
             val_bits_repeats=round(run.val["repeats"], 5),
@@ -215,7 +209,7 @@ class Progress:
             tokens=run.bases,
             seconds=round(run.seconds, 1),
             tokens_per_second=round(run.bases / seconds),
-            mfu=round(flops / seconds / self.peak_flops, 4),
+            mfu=round(run.bases * self.flops_per_base / seconds / self.peak_flops, 4),
             peak_memory_gb=round(peak_memory(self.team.device) / 1e9, 2),
             checkpoint=str(self.folder.last),
         )

@@ -18,6 +18,7 @@ from data import (
     decode,
     encode,
     eval_windows,
+    quarters,
     reverse_complement,
     share,
 )
@@ -127,6 +128,17 @@ def test_a_stretch_has_as_many_windows_as_half_of_all_phases_need(length, block)
         range(low, high + 1)
     )
     assert high - low + 1 >= block / 2
+
+
+def test_a_short_stretch_begins_its_window_on_either_strand():
+    windows = sampler([7, 16, 12, 9], 16, 4)[1]
+    rows = windows.read(0, 40)
+    flipped = windows.at(0, 40)[3]
+    assert 5 < flipped.sum() < 35
+    real = rows & 7 < N
+    assert real[:, 0].all() and (np.diff(real.astype(int), axis=1) <= 0).all()
+    assert set(quarters(rows).tolist()) == {2, 3, 4}
+    assert quarters(np.full((1, 16), N, np.uint8)).tolist() == [0]
 
 
 def inside(windows):

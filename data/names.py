@@ -24,9 +24,10 @@ COPY = "alternative haplotypes, patches and decoys"
 OTHER = "others"
 
 COPY_NAME = re.compile(
-    r"chr.+_(alt|fix|hap\d+)|chrEBV|NC_007605.*|"  # UCSC; the Epstein-Barr virus is a decoy
+    r"chr.+_(alt|fix)|chr[^_]+_[^_]+_hap\d+|"  # UCSC
+    r"chrEBV|NC_007605.*|"  # the Epstein-Barr virus, a decoy
     r"HLA-.+|hs37d5|.+_decoy|"  # the sets for aligners: hs38DH, hs37d5
-    r"CHR_H.+|HSCHR.+|HG\d+_.*PATCH"  # Ensembl
+    r"CHR_[A-Z]{2}.+|HSCHR.+|HG\d+_.*PATCH"  # Ensembl
 )
 COPY_TEXT = re.compile(
     r"ALT_REF_LOCI|alternate locus|genomic patch|\bHAP$|\bPATCH_(FIX|NOVEL)\b|\bhaplotype HAP\b"
@@ -42,13 +43,14 @@ SCAFFOLD_NAME = re.compile(
     r"[A-Z]{4,6}\d{8,}(\.\d+)?|"  # GenBank: the contigs of a whole genome
     r"(GL|KI|KN|KQ|KV|KZ|ML|MU|JH|KB|KE|KK|KL|DS|GG|GJ)\d{6}(\.\d+|v\d+)?(_random)?|"
     r"(.*[_.-])?(scaffold|scaf|contig|ctg|unplaced|unlocali[sz]ed|unitig)([_.-]?\d.*)?|"
-    r"([pu]tg|tig|NODE_|Un_|U_)\d.*",  # of assemblers
+    r"([pu]tg|tig|NODE_|Un_|U_)\d.*|.+_unloc(_.*|\d.*)?|"  # of assemblers
+    r"\d{9,}",  # FlyBase
     re.I,
 )
 SCAFFOLD_TEXT = re.compile(r"\b(unlocali[sz]ed|unplaced|(super)?(scaffold|contig))\b", re.I)
 CHROMOSOME_NAME = re.compile(
     r"(chr|chromosome|chrom|LG|SUPER)[_.-]?[0-9A-Z].*|"
-    r"\d+[LRABab]?|[IVX]+|[XYZW]\d?|[2-4][LR]",
+    r"\d{1,2}[A-DLR]?|[IVX]+|[XYZW]\d?",
     re.I,
 )
 CHROMOSOME_TEXT = re.compile(r"\bchromosome\b", re.I)
@@ -82,7 +84,7 @@ def naming_of(name):
 
 def key(name):
     """What names of the same chromosome have in common: "6" for chr6, Chr6, 6, NC_000006.12."""
-    return re.sub(r"^chr", "", ucsc_name(name), flags=re.I)
+    return re.sub(r"^chr(?!om)", "", ucsc_name(name), flags=re.I)
 
 
 def human_chromosome(name, description=""):

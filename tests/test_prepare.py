@@ -530,6 +530,38 @@ def test_splits(tmp_path, names, settings, expected):
     assert splits_of(tmp_path / "out") == expected
 
 
+@pytest.mark.parametrize(
+    "names, left_out",
+    (
+        (
+            "2L 2R 3L 3R 4 X Y mitochondrion_genome 211000022278279",
+            "mitochondrion_genome 211000022278279",
+        ),
+        ("I II III IV V X MtDNA", "MtDNA"),
+        ("Chr1 Chr2 Chr3 Chr4 Chr5 ChrC ChrM ChrUn", "ChrC ChrM ChrUn"),
+        ("1A 1B 1D Un Mt Pt B73V4_ctg12", "Mt Pt B73V4_ctg12"),
+        ("SUPER_1 SUPER_2 SUPER_Z SUPER_1_unloc_1 scaffold_9", "SUPER_1_unloc_1 scaffold_9"),
+        ("chr1_hap1 chr1_hap2 chr2_hap1 chr2_hap2 h1tg000001l", ""),
+        ("chr1 chr6_cox_hap2 chr1_gl000191_random chr2_KI270894v1_alt chrY_KZ208923v1_fix", None),
+        ("1 2 3 CHR_MG117_PATCH CHR_CAST_EI_MMCHR11_CTG4 JH584304.1 GL456210.1", None),
+        ("HiC_scaffold_1 HiC_scaffold_2 HiC_scaffold_3 HiC_scaffold_40", ""),
+        ("NODE_1_length_9_cov_3 NODE_2_length_7_cov_2 pXO1 contig00012", ""),
+        ("JAAGMU010000001.1 JAAGMU010000002.1 NW_003315950.2 NT_166280.1", ""),
+        ("NZ_CP012345.1 NZ_CP012346.1 NC_000913.3", ""),
+        ("LG1 LG2 LGX unplaced_12 Unlocalized-3 000123F", "unplaced_12 Unlocalized-3"),
+    ),
+)
+def test_what_is_no_chromosome_is_left_out_by_name(tmp_path, names, left_out):
+    names = names.split()
+    if left_out is None:
+        left_out = " ".join(name for name in names if len(name) > 4)
+    text = "".join(f">{name}\n{'ACGT' * (2 if '_' in name else 40)}\n" for name in names)
+    given = write(tmp_path / "x.fa", text)
+    prepare(fasta=given, out=tmp_path / "out", val_chroms="tail", test_chroms="")
+    taken = {row.get("fasta_name", name) for name, row in Genome(tmp_path / "out").chroms.items()}
+    assert set(names) - taken == set(left_out.split())
+
+
 HUMAN_COPIES = {
     "hs38DH": (
         ">chr1 AC:CM000663.2",

@@ -30,7 +30,7 @@ from data.bins import sort_into_splits
 from data.download import BAR, download, md5_of
 from data.fasta import count_letters, encode_record, read_fasta
 from data.files import BZIP2, GZIP, XZ, check_regular
-from data.names import human_chromosome, key, naming_of, ucsc_name
+from data.names import HG38, human_chromosome, key, naming_of, ucsc_name
 from data.splits import (
     DART_EVAL,
     NOT_NAMED,
@@ -54,24 +54,16 @@ url = "https://hgdownload.soe.ucsc.edu/goldenPath"  # where to download from
 keep_fasta = True  # keep what was downloaded: another split (--fasta, --out) needs no download then
 # ---- end of settings
 
-HG38 = {  # bases, of UCSC's hg38.chrom.sizes
-    **{"chr1": 248956422, "chr2": 242193529, "chr3": 198295559, "chr4": 190214555},
-    **{"chr5": 181538259, "chr6": 170805979, "chr7": 159345973, "chr8": 145138636},
-    **{"chr9": 138394717, "chr10": 133797422, "chr11": 135086622, "chr12": 133275309},
-    **{"chr13": 114364328, "chr14": 107043718, "chr15": 101991189, "chr16": 90338345},
-    **{"chr17": 83257441, "chr18": 80373285, "chr19": 58617616, "chr20": 64444167},
-    **{"chr21": 46709983, "chr22": 50818468, "chrX": 156040895, "chrY": 57227415},
-}
 PINNED = {"hg38.fa.gz": "1c9dcaddfa41027f17cd8f7a82c7293b"}  # md5; 983,659,424 bytes
 BASES_PER_BYTE = {GZIP: 3.4, BZIP2: 4.2, XZ: 4.5}  # of a packed genome
-WHILE_MADE = 1.3  # what the bases take while they are sorted into splits, at most, over their size
+WHILE_MADE = 1.1  # a tenth of the bases may be there twice as they are sorted into splits
 
 
 def main():
     started = time.time()
     folder = Path(out or default_folder())
     if fasta:
-        check_regular(Path(fasta), "--fasta")
+        check_fasta()
     check_known()  # before anything is fetched
     old = open_old(folder)
     settings = read_splits(val_chroms, test_chroms)
@@ -93,7 +85,8 @@ def main():
         if not fasta and not keep_fasta:
             for path in sources:
                 path.unlink()
-    print(*lines, sep="\n")
+    for line in lines:
+        print(line)
     print_table(splits)
     print_advice(splits)
     print(f"{folder} prepared in {time.time() - started:.1f} s")
@@ -106,6 +99,17 @@ def default_folder():
     """data/<name of the FASTA, or of the assembly> beside this script."""
     name = Path(fasta).name.split(".")[0] or assembly or "hg38"
     return Path(__file__).parent / "data" / name
+
+
+def check_fasta():
+    """Die unless the setting names one file."""
+    names = names_in(fasta)
+    if len(names) > 1 and all(Path(name).is_file() for name in names):
+        die(
+            f"--fasta takes one file, not {len(names)}: prepare each genome by itself, and train on "
+            "--dataset=ONE,OTHER"
+        )
+    check_regular(Path(fasta), "--fasta")
 
 
 def wanted_chromosomes():
@@ -307,7 +311,7 @@ def check_disk(sources, folder):
     free = shutil.disk_usage(folder).free
     print(
         f"{origin()} needs about {need / 1e9:.2f} GB of disk ({fetch / 1e9:.2f} GB of download, "
-        f"{bases / 1e9:.2f} GB while the bases are sorted); {folder} has {free / 1e9:.2f} GB",
+        f"{bases / 1e9:.2f} GB of bases); {folder} has {free / 1e9:.2f} GB",
         flush=True,
     )
     if need > free:
@@ -425,8 +429,8 @@ def print_advice(splits):
     """Say where a split is empty, or is the human benchmark's in another genome."""
     if not splits["val"]["chroms"]:
         print(
-            "no val bases: train.py needs some; choose chromosomes by --val_chroms, "
-            "into another --out"
+            "no val bases: train.py needs some; choose chromosomes by --val_chroms, or tail for "
+            "the end of the longest one, into another --out"
         )
     if not splits["test"]["chroms"]:
         print("no test bases")

@@ -65,7 +65,10 @@ class Progress:
             f"{loader.micro_steps} micro-batches x {loader.micro} windows"
         )
         steps = self.settings["max_iters"]
-        team.say(f"{steps} steps x {loader.bases_per_step:,} bases, on")
+        bases = f"{loader.bases_per_step:,} bases"
+        if loader.trims:
+            bases = f"{loader.per_step:,} windows"
+        team.say(f"{steps} steps x {bases}, on")
         for name, windows, share in zip(self.genomes, loader.genomes, loader.shares):
             passes = steps * loader.per_step * share / windows.per_epoch
             line = (

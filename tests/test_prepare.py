@@ -460,6 +460,10 @@ def test_fasta_that_is_no_file(tmp_path):
     refused("is a pipe", fasta=tmp_path / "pipe", out=tmp_path / "out")
     refused("is a folder", fasta=tmp_path, out=tmp_path / "out")
     refused("is not there", fasta=tmp_path / "x.fa", out=tmp_path / "out")
+    for name in ("cow.fa", "pig.fa"):
+        write(tmp_path / name, ">chr1\nACGT\n")
+    two = f"{tmp_path / 'cow.fa'},{tmp_path / 'pig.fa'}"
+    refused("prepare each genome by itself", "--dataset=ONE,OTHER", fasta=two, out=tmp_path / "out")
 
 
 # which chromosomes, and where they go

@@ -106,8 +106,8 @@ def check_fasta():
     names = names_in(fasta)
     if len(names) > 1 and all(Path(name).is_file() for name in names):
         die(
-            f"--fasta takes one file, not {len(names)}: prepare each genome by itself, and train on "
-            "--dataset=ONE,OTHER"
+            f"--fasta takes one file, not {len(names)}: prepare each genome by itself, and train "
+            "on --dataset=ONE,OTHER"
         )
     check_regular(Path(fasta), "--fasta")
 

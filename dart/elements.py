@@ -4,6 +4,7 @@ selecting and testing.
 
 import math
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -133,8 +134,9 @@ def read_row(columns, where):
     return columns[0], start, end, "" if is_number(kind) else kind
 
 
+@cache
 def is_number(text):
-    """Whether a text is a number."""
+    """Whether a text is a number; a BED has few classes, so each is looked at once."""
     try:
         float(text)
     except ValueError:
@@ -191,7 +193,7 @@ def name_as_genome(elements, genome, path):
             f"names of {path} that the genome has in another way: {', '.join(renamed[:30])}"
         )
     if missing:
-        n = int(np.isin(elements.chrom, missing).sum())
+        n = sum(named[name] is None for name in elements.chrom)
         more = ", ..." if len(missing) > 5 else ""
         said.append(
             f"{n:,} elements of {path} are on names that the genome has not: "

@@ -352,9 +352,10 @@ def draw_records(model, prompt, precision):
     return np.concatenate(batches)
 
 
-def to_fasta(prompt, new):
-    """FASTA of a record for each row of (B, n) new bases, the prompt's (m,) bases first."""
-    told = start if parse_locus(start) else len(prompt)
+def to_fasta(prompt, new, told):
+    """FASTA of a record for each row of (B, n) new bases, the prompt's (m,) bases first; told: what
+    a header says of the prompt.
+    """
     drawn_by = f"temperature={temperature} top_k={top_k} seed={seed}"
     lines = []
     for number, row in enumerate(new, 1):
@@ -380,9 +381,13 @@ def main():
     model, checkpoint = load_model(ckpt, dev)
     genome = open_genome(main_dataset(checkpoint))
     prompt = read_prompt(start, genome)
+    told = len(prompt)
+    if parse_locus(start):
+        chrom, low, high = parse_locus(start)
+        told = f"{genome.find(chrom)}:{low}-{high}"
     with autocast:
         new = draw_records(model, prompt, precision)
-    write(to_fasta(prompt, new))
+    write(to_fasta(prompt, new, told))
     for line in summarise(new, genome):
         print(line, file=sys.stderr)
 

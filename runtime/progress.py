@@ -83,7 +83,7 @@ class Progress:
         for name, windows in zip(self.genomes, val_windows):
             line = f"validation on {name}: {int((windows & 7 < N).sum()):,} bases"
             places = max(1, round(self.settings["eval_tokens"] / SEGMENT))
-            if places < 10:
+            if places < 10 and not loader.trims:
                 line += (
                     f" from no more than {places} {'place' if places == 1 else 'places'}: "
                     "too few to compare with other runs, raise eval_tokens"

@@ -192,6 +192,7 @@ def test_a_locus_by_another_name_of_its_chromosome(ckpt, genome_folder):
     few = ["--num_samples=1", "--max_new_tokens=5"]
     there = decode(Genome(genome_folder).fetch("chr21", 100, 140) & 7)
     locus = sample_by_hand(ckpt, "--start=NC_000021.9:100-140", *few)
+    assert locus.stdout.startswith(">sample_1 prompt=chr21:100-140 new=5 ")
     assert fasta(locus.stdout)["sample_1"][:40] == there
 
 

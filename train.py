@@ -101,9 +101,10 @@ LIMITS = {  # lowest and highest value
 def target_weights(raw):
     """What each base weighs as a target in the training loss: uint8 -> float32, the same shape.
 
-    raw: bytes as in the .bin, a base and its repeat bit.
+    raw: (..., T) windows as the model reads them, bytes as in the .bin, a base and its repeat bit.
     N weighs nothing, a soft-masked repeat repeat_weight, any other base 1. The loss divides by
-    the sum of these weights, so this function alone decides what a base counts.
+    the sum of these weights, so this function alone decides what a base counts. A weight that needs
+    a base's neighbours sees them within the window only.
     """
     is_base = (raw & 7) < N
     is_repeat = (raw & REPEAT) > 0

@@ -7,17 +7,16 @@ state (train.describe_run).
 import math
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
-from config import die
+from config import die, read_script
 from runtime.checkpoint import read_checkpoint, save_checkpoint
 
 # Settings that may change when a run is continued; all others make it what it is.
 FREE = {"out_dir", "dataset", "device", "dtype", "compile", "batch_size"}
 FREE |= {"log_interval", "eval_interval", "markov_order"}
-
-NEW = {"dataset_shares": ""}  # settings that older checkpoints do not know, as they were then
 
 
 @dataclass
@@ -82,8 +81,9 @@ def resume(held, source, learner, settings, about, team):
     """
     same_data = fingerprints(held["data"]) == fingerprints(about["data"])
     differs = [] if same_data else ["its data are not these"]
+    defaults, _ = read_script(Path(__file__).parent.parent / "train.py")
     for key, value in about["config"].items():
-        before = held["config"].get(key, NEW.get(key))
+        before = held["config"].get(key, defaults[key])  # a setting newer than the checkpoint
         if key not in FREE and before != value:
             shown = ["empty" if each == "" else each for each in (before, value)]
             differs.append(f"{key} is {shown[0]} there and {shown[1]} here")

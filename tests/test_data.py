@@ -258,6 +258,13 @@ def test_fingerprint_knows_what_is_held_and_how_it_is_split(tmp_path):
     assert len(fingerprints) == 3
 
 
+def test_what_a_base_weighs_in_the_loss(monkeypatch):
+    monkeypatch.setattr(train, "repeat_weight", 0.25)
+    windows = torch.from_numpy(encode("ACGTNacgtnR")).view(1, -1)
+    expected = [1, 1, 1, 1, 0, 0.25, 0.25, 0.25, 0.25, 0, 0]
+    assert train.target_weights(windows).tolist() == [expected]
+
+
 def test_bits_above_the_repeat_bit_change_nothing_else():
     """So that a further mask can be stored: bases, repeats and the other strand stay."""
     bases = np.array([0, 1, 2, 3, 4, 8, 9, 10, 11, 12], np.uint8)

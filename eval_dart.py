@@ -274,13 +274,12 @@ def main(words=None):
         )
     chosen = elements[tested]
     pairs, holes = make_pairs(genome, chosen)
-    trained_on = notes.trained_on(checkpoint["data"], genome)
     about = [
         notes.about_elements(path, elements),
         *said,
         notes.about_pairs(chosen, holes, len(rows[split]), split, genome),
-        notes.about_pretraining(chosen, trained_on),
-        notes.about_genome(genome, trained_on),
+        notes.about_pretraining(chosen, genome, checkpoint["data"]),
+        notes.about_genome(genome, checkpoint["data"]),
         notes.about_precision(precision),
     ]
     results = Results(settings, checkpoint["step"], about, json)

@@ -24,13 +24,13 @@ from pathlib import Path
 
 import requests
 
-from config import configure, die
+from config import configure, die, listed
 from data import FORMAT, MIN_GAP, SPLITS, Genome
 from data.bins import sort_into_splits
 from data.download import BAR, download, md5_of
 from data.fasta import count_letters, encode_record, read_fasta
 from data.files import BZIP2, GZIP, XZ, check_regular
-from data.names import HG38, human_chromosome, key, naming_of, ucsc_name
+from data.names import HG38, are_roman_or_arms, human_chromosome, key, naming_of, ucsc_name
 from data.splits import (
     DART_EVAL,
     NOT_NAMED,
@@ -56,12 +56,15 @@ keep_fasta = True  # keep what was downloaded: another split (--fasta, --out) ne
 
 PINNED = {"hg38.fa.gz": "1c9dcaddfa41027f17cd8f7a82c7293b"}  # md5; 983,659,424 bytes
 BASES_PER_BYTE = {GZIP: 3.4, BZIP2: 4.2, XZ: 4.5}  # of a packed genome
+GZIP_AT_MOST = 1032  # bytes of text in a byte of gzip
 WHILE_MADE = 1.1  # a tenth of the bases may be there twice as they are sorted into splits
 
 
 def main():
     started = time.time()
     folder = Path(out or default_folder())
+    if folder.is_file() or "," in folder.name:
+        die(f"--out={folder}: give a folder, and one without a comma in its name")
     if fasta:
         check_fasta()
     check_known()  # before anything is fetched
@@ -142,7 +145,7 @@ def check_chromosomes(records):
     if missing or not held:
         die(
             f"{', '.join(missing) or 'a chromosome'}: not among what is taken from {origin()} "
-            f"({', '.join(held[:30]) or 'nothing'}): check the names"
+            f"({listed(held) or 'nothing'}): check the names"
         )
 
 
@@ -154,9 +157,12 @@ def origin():
 def name_as_ucsc(records):
     """Give human chromosomes UCSC's names; the FASTA's own stay beside them, as fasta_name."""
     held = {record["name"] for record in records}
+    other_species = are_roman_or_arms(held)
     renamed = {}
     for record in records:
         name = record["name"]
+        if other_species and naming_of(name) == "Ensembl":
+            continue
         ours = ucsc_name(name, record["description"])
         if ours not in held:
             held.add(ours)
@@ -165,7 +171,7 @@ def name_as_ucsc(records):
     for whose, names in renamed.items():
         print(
             f"chromosomes are named as {whose} names those of the human genome, here they are "
-            f"{', '.join(names)}; either name will do"
+            f"{listed(names)}; either name will do"
         )
 
 
@@ -334,14 +340,14 @@ def text_size(path):
     """About how many bytes of text a FASTA holds, packed or not."""
     with open(path, "rb") as file:
         head = file.read(6)
-        size = file.seek(0, 2)
+        packed = size = file.seek(0, 2)
         file.seek(max(size - 4, 0))
         last = int.from_bytes(file.read(), "little")
     for magic, ratio in BASES_PER_BYTE.items():
         if head.startswith(magic):
             size *= ratio
-    if head.startswith(GZIP):
-        size = max(size, last)  # gzip ends with the size of its text, modulo 2**32
+    if head.startswith(GZIP):  # ends with the size of its text, modulo 2**32, if it is whole
+        size = max(size, min(last, GZIP_AT_MOST * packed))
     return size
 
 
@@ -433,11 +439,16 @@ def print_advice(splits):
             "the end of the longest one, into another --out"
         )
     if not splits["test"]["chroms"]:
-        print("no test bases")
+        print("no test bases: --test_chroms holds some out, tail the end of the longest chromosome")
+    if not any(split["repeats"] for split in splits.values()):
+        print(
+            "MIND: no lower-case letters, so repeats are not known and bits of repeats and unique "
+            "bases will be nan: a soft-masked FASTA has them (Ensembl's dna_sm)"
+        )
     if may_be_another_species(splits):
         print(
-            "MIND: this is not known to be hg38; if it is not human, hold out what you like by "
-            "--val_chroms and --test_chroms"
+            f"MIND: {assembly or 'this'} is not known to be hg38; if it is not human, hold out "
+            "what you like by --val_chroms and --test_chroms"
         )
 
 

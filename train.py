@@ -192,6 +192,8 @@ def read_shares(sizes):
             weights = [float(word) for word in dataset_shares.split(",")]
         except ValueError:
             weights = []
+        if len(sizes) == 1:
+            die("dataset_shares is for several genomes: leave it away with one")
         if len(weights) != len(sizes) or not all(0 < weight < math.inf for weight in weights):
             die(f"dataset_shares = {dataset_shares!r}: give {len(sizes)} numbers above 0 as in 3,1")
     return [weight / sum(weights) for weight in weights]
@@ -204,21 +206,48 @@ def open_genomes():
     genomes = [Genome(find_dataset(name)) for name in dataset_names(dataset)]
     for genome in genomes:
         for split in ("train", "val"):
+            if len(genome.bases(split)) and not len(genome.stretches(split)):
+                die(f"{genome.folder} holds N alone for {split}: is its FASTA a masked one?")
             if not len(genome.stretches(split)):
                 die(
                     f"{genome.folder} has no {split} bases: prepare it with --val_chroms naming "
                     "some of its chromosomes, not all, or --val_chroms=tail, into another folder"
                 )
+    if len({genome.fingerprint for genome in genomes}) < len(genomes):
+        die(f"dataset = {dataset}: two of them are the same genome: name it once")
     return genomes
 
 
+def held_out_here_trained_on_there(genomes):
+    """A line on each chromosome that one genome holds out and another one trains on; none if all is
+    well. Chromosomes are the same if their md5 is.
+    """
+    trained = {}  # md5 -> the genome that trains on it
+    for genome in genomes:
+        for row in genome.meta["splits"]["train"]["chroms"]:
+            trained.setdefault(row["md5"], genome)
+    lines = []
+    for genome in genomes:
+        for split in ("val", "test"):
+            for row in genome.meta["splits"][split]["chroms"]:
+                other = trained.get(row["md5"], genome)
+                if other is not genome:
+                    lines.append(
+                        f"MIND: {row['name']} is held out by {genome.folder} and trained on as a "
+                        f"part of {other.folder}"
+                    )
+    return lines
+
+
 def describe_data(genome, name):
-    """What a checkpoint says of a genome: its source, and which chromosomes were for what. Of a
-    chromosome that is cut between splits, each has its part: chr1:0-900.
+    """What a checkpoint says of a genome: its source, which chromosomes were for what, and their
+    md5. Of a chromosome that is cut between splits, each has its part: chr1:0-900.
     """
     about = dict(dataset=name, fingerprint=genome.fingerprint, source=genome.meta.get("source"))
+    about["md5"] = {}
     for split, rows in genome.meta["splits"].items():
         about[split] = [genome.part_name(row) for row in rows["chroms"]]
+        about["md5"].update({genome.part_name(row): row["md5"] for row in rows["chroms"]})
     return about
 
 
@@ -426,9 +455,9 @@ def markov_floors(genome, val_windows):
     for order in range(1, markov_order + 1):
         markov.order = order
         bits[order] = evaluate(markov, val_windows, max(1, 2**18 // block_size))
-    floors = {"bigram": bits.pop(1)}
-    if bits:
-        best = min(bits, key=lambda order: bits[order]["all"])
+    best = min(bits, key=lambda order: bits[order]["all"])
+    floors = {"bigram": bits[1]}
+    if best > 1:
         floors[f"Markov {best}"] = bits[best]
     return floors
 
@@ -484,6 +513,8 @@ def main(words=None):
         for genome in genomes
     ]
     progress.introduce(learner.model, val_windows)
+    for line in held_out_here_trained_on_there(genomes):
+        team.say(line)
 
     started_at = run.step
     last_step = max(run.step, max_iters)

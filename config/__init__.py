@@ -37,6 +37,13 @@ def die(message):
     sys.exit(f"error: {message}")
 
 
+def listed(names, most=20):
+    """The names for a message: the first ones, and how many there are if that is not all."""
+    names = list(names)
+    text = ", ".join(names[:most])
+    return text if len(names) <= most else f"{text}, ... ({len(names):,} in all)"
+
+
 def explain(kind, error):
     """One line on an error of the world outside (memory, disk, the Ctrl-C key); None for a bug."""
     if issubclass(kind, KeyboardInterrupt):
@@ -299,9 +306,13 @@ def find_dataset(dataset, required=True):
             return folder
     if not required:
         return None
+    if "," in dataset:
+        die(f"dataset = {dataset}: one genome is wanted here, name it alone")
+    if Path(dataset).is_file():
+        die(f"{dataset} is a file: prepare it by prepare_hg38.py --fasta={dataset} --out=FOLDER")
     command = "prepare_hg38.py"
     if dataset != "hg38":
-        command += f" --out=data/{dataset}"
+        command += f" --out={dataset if '/' in dataset else f'data/{dataset}'}"
     die(
         f"no prepared genome {dataset!r}: make it by {command} (README.md has the whole command), "
         "or name the folder that holds its meta.json"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import requests
 
-from config import die
+from config import die, listed
 from data.download import download
 from data.files import check_regular, read_lines
 
@@ -172,10 +172,10 @@ def choose(elements, genome, split, path="the BED", said=None):
         rows[part] = np.flatnonzero(mine)
     if len(rows[split]) == 0:
         names = names_of(genome, split) if own else [c for c in CHROMS[split] if c in genome.chroms]
+        there = listed(dict.fromkeys(elements.chrom), 5)
         die(
-            f"{path} (on {elements.chrom[0]}, ...) has no element on {genome.folder}'s {split} "
-            f"chromosomes ({', '.join(names[:30]) or 'it has none'}): choose another --split, "
-            "--ccre or --dataset"
+            f"{path} (on {there}) has no element on {genome.folder}'s {split} chromosomes "
+            f"({listed(names) or 'it has none'}): choose another --split, --ccre or --dataset"
         )
     return rows
 
@@ -189,15 +189,11 @@ def name_as_genome(elements, genome, path):
     renamed = [f"{name} is {ours}" for name, ours in named.items() if ours not in (None, name)]
     said = []
     if renamed:
-        said.append(
-            f"names of {path} that the genome has in another way: {', '.join(renamed[:30])}"
-        )
+        said.append(f"names of {path} that the genome has in another way: {listed(renamed)}")
     if missing:
         n = sum(named[name] is None for name in elements.chrom)
-        more = ", ..." if len(missing) > 5 else ""
         said.append(
-            f"{n:,} elements of {path} are on names that the genome has not: "
-            f"{', '.join(missing[:5])}{more}"
+            f"{n:,} elements of {path} are on names that the genome has not: {listed(missing, 5)}"
         )
     elements.chrom = [named[name] or name for name in elements.chrom]
     return said

@@ -2,6 +2,9 @@
 Each function returns one line, unless it says otherwise.
 """
 
+import math
+import re
+
 import numpy as np
 import torch
 
@@ -38,20 +41,24 @@ def about_pairs(chosen, holes, available, split, genome):
     return line
 
 
-def trained_on(data, genome):
-    """What a checkpoint says of this genome, or else of the main one that it was trained on; data:
-    all that it says of its data.
+def all_data(data):
+    """What a checkpoint says of each genome that its model was ever trained on; data: all that it
+    says of its data.
     """
-    for about in (data, *data.get("others", ())):
-        if about.get("fingerprint") == genome.fingerprint:
-            return about
-    return data
+    for run in (data, *data.get("before", ())):
+        yield run
+        yield from run.get("others", ())
 
 
-def about_pretraining(chosen, about):
-    """Whether the model has seen the chromosomes of the pairs; about: what trained_on gives."""
-    seen = on_parts(chosen, about.get("train", ()))
-    selected_on = on_parts(chosen, about.get("val", ()))
+def about_pretraining(chosen, genome, data):
+    """Whether the model has seen the chromosomes of the pairs, under whatever name and in whatever
+    genome; data: what its checkpoint says of all of its data.
+    """
+    seen = {}
+    selected_on = {}
+    for about in all_data(data):
+        seen |= dict.fromkeys(held_there(chosen, genome, about, "train"))
+        selected_on |= dict.fromkeys(held_there(chosen, genome, about, "val"))
     line = f"pretraining saw {', '.join(seen) or 'none'} of these chromosomes"
     if seen:
         line += "; MIND: what follows is about DNA that it was trained on"
@@ -60,28 +67,39 @@ def about_pretraining(chosen, about):
     return line
 
 
-def on_parts(elements, parts):
-    """The parts, such as chr1 or chr2:0-900 of a chromosome that is cut, with elements on them."""
+def held_there(elements, genome, about, split):
+    """Names of the elements' chromosomes that a genome of the training had in a split, as far as
+    elements lie on what it had of them.
+
+    Chromosomes are the same if their md5 is; of an older checkpoint, which has none, if their name
+    is.
+    """
+    md5s = about.get("md5")
     found = []
-    for part in parts:
-        name, _, place = part.rpartition(":")
-        start, dash, end = place.partition("-")
-        if name and dash and start.isdecimal() and end.isdecimal():
-            inside = (elements.chrom == name) & (elements.end > int(start))
-            inside = inside & (elements.start < int(end))
-        else:
-            inside = elements.chrom == part
-        if inside.any():
-            found.append(part)
+    for part in about.get(split, ()):
+        name, start, end = read_part(part)
+        on_it = (elements.end > start) & (elements.start < end)
+        for chrom in dict.fromkeys(elements.chrom[on_it]):
+            same = chrom == name if md5s is None else genome.chroms[chrom]["md5"] == md5s[part]
+            if same and chrom not in found:
+                found.append(chrom)
     return found
 
 
-def about_genome(genome, about):
-    """Whether this is a genome of the training, split in the same way; about: what trained_on
-    gives.
+def read_part(part):
+    """(name, start, end) of a part such as chr1 or chr2:0-900."""
+    match = re.fullmatch(r"(.+):(\d+)-(\d+)", part)
+    if match is None:
+        return part, 0, math.inf
+    return match[1], int(match[2]), int(match[3])
+
+
+def about_genome(genome, data):
+    """Whether this is a genome of the training, split in the same way; data: what a checkpoint says
+    of all of its data.
     """
-    same = genome.fingerprint == about.get("fingerprint")
-    verb = "this is" if same else "this is not"
+    fingerprints = [about.get("fingerprint") for about in all_data(data)]
+    verb = "this is" if genome.fingerprint in fingerprints else "this is not"
     return f"{verb} the genome, and the split, that it was trained on"
 
 

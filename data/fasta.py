@@ -3,6 +3,7 @@ once, a quarter of a megabyte at a time, so that any genome needs little memory.
 """
 
 import hashlib
+import shlex
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, groupby
 from operator import itemgetter
@@ -90,6 +91,9 @@ def die_of_no_fasta(text, path):
             what = what.replace("FILE", str(path))
             die(f"{path}: not a FASTA, it does not start with '>' and a name, but {what}")
     first, _, _ = start.partition("\n")
+    columns = first.split("\t")
+    if len(columns) > 2 and columns[1].isdecimal() and columns[2].strip().isdecimal():
+        die(f"{path}: not a FASTA but a BED: give the FASTA of its genome")
     if first and not first.upper().strip("ACGTN \t"):
         die(
             f"{path}: not a FASTA, it does not start with '>' and a name: put a line before the "
@@ -120,8 +124,8 @@ def unpacked(path):
     """A command that writes a file's text."""
     for end, command in ((".gz", "gzip -dc"), (".bz2", "bzip2 -dc"), (".xz", "xz -dc")):
         if str(path).endswith(end):
-            return f"{command} {path}"
-    return f"cat {path}"
+            return f"{command} {shlex.quote(str(path))}"
+    return f"cat {shlex.quote(str(path))}"
 
 
 # ---- its letters

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from config import die
+from config import die, listed
 from data.names import key
 
 ALPHABET = "ACGTN"
@@ -145,8 +145,7 @@ class Genome:
         """
         name = self.find(chrom)
         if name is None:
-            held = ", ".join(list(self.chroms)[:30])
-            die(f"{self.folder} has no {chrom}: it has {held}")
+            die(f"{self.folder} has no {chrom}: it has {listed(self.chroms)}")
         out = np.full(end - start, N, np.uint8)
         for part in self._parts[name]:
             first = max(start, part["start"])

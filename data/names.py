@@ -83,6 +83,11 @@ def ucsc_name(name, description=""):
     return name
 
 
+def are_roman_or_arms(names):
+    """Whether these are the chromosomes of a yeast, worm or fly, whose X and 4 are not human."""
+    return any(re.fullmatch(r"[IV]+|X[IV]+|\d+[LR]", name) for name in names)
+
+
 def naming_of(name):
     """Who names a human chromosome in this way."""
     if f"chr{name}" in HUMAN or name == "MT":

@@ -5,7 +5,7 @@ A record is a dict with at least a name, the description behind it, and a length
 
 import hashlib
 
-from config import die
+from config import die, listed
 from data.names import CHROMOSOME, COPY, ORGANELLE, SCAFFOLD, human_chromosome, key, kind_of
 
 DART_EVAL = {  # what the benchmark selects and tests on
@@ -69,8 +69,6 @@ def choose_records(records, only, settings):
     """
     kinds = {}
     for record in records:
-        if is_asked_for(record["name"], settings):
-            continue
         kind = kind_of(record["name"], record["description"])
         kinds.setdefault(kind, []).append(record)
     organelles = kinds.get(ORGANELLE, [])
@@ -80,6 +78,8 @@ def choose_records(records, only, settings):
         left_out[ORGANELLE] = organelles
     if not only and bases_of(kinds.get(CHROMOSOME, [])) > bases_of(scaffolds):
         left_out[SCAFFOLD] = scaffolds
+    for reason, some in left_out.items():
+        left_out[reason] = [r for r in some if not is_asked_for(r["name"], settings)]
     gone = {record["name"] for some in left_out.values() for record in some}
     taken = [record for record in records if record["name"] not in gone]
     return taken, {reason: some for reason, some in left_out.items() if some}
@@ -126,9 +126,14 @@ def assign_splits(records, settings):
         split = split_by_name(record["name"], record["description"], settings)
         if split:
             split_of[record["name"]] = split
-    by_name = any(settings[split] == AUTO for split in split_of.values())
-    if by_name:
-        lines.append("val and test are DART-Eval's chromosomes of the human genome, by their names")
+    by_name = False
+    for split, names in settings.items():
+        held = [name for name, where in split_of.items() if where == split]
+        if names == AUTO and held:
+            by_name = True
+            lines.append(
+                f"{split}: DART-Eval's chromosomes of the human genome, by name: {listed(held)}"
+            )
     tails = [split for split, names in settings.items() if names == TAIL]
     goal = HELD_OUT * bases_of(records)
     for split, names in settings.items():
@@ -151,7 +156,7 @@ def assign_splits(records, settings):
         name = record["name"]
         parts[name] = [(split_of.get(name, "train"), 0, record["length"])]
     for split in tails:
-        lines.append(cut_tail(records, parts, split))
+        lines.append(cut_tail(records, parts, split, settings))
     check_training(records, parts)
     warn_of_tested(records, parts, lines)
     return parts, lines
@@ -180,20 +185,18 @@ def hold_out(records, goal):
     return [shortest] if shortest["length"] <= goal * MOST / HELD_OUT else []
 
 
-def cut_tail(records, parts, split):
+def cut_tail(records, parts, split, settings):
     """Give the end of the longest record for training to `split`, in parts; a line that says so."""
     free = [record for record in records if parts[record["name"]][0][0] == "train"]
     if not free:
         die(f"--{split}_chroms=tail: no chromosome is left to cut")
     longest = max(free, key=lambda record: record["length"])
+    why = "" if settings[split] == TAIL else ", since no whole record is of a size to hold out"
     kept, *rest = parts[longest["name"]]
     end = kept[2]
     start = end - max(1, int(TAIL_SHARE * longest["length"]))
     parts[longest["name"]] = [("train", 0, start), (split, start, end), *rest]
-    return (
-        f"{split}: the end of {longest['name']}, from base {start:,} to {end:,}, since no whole "
-        f"record suits: name one by --{split}_chroms"
-    )
+    return f"{split}: the end of {longest['name']}, from base {start:,} to {end:,}{why}"
 
 
 def check_training(records, parts):
@@ -204,7 +207,7 @@ def check_training(records, parts):
     names = [record["name"] for record in records]
     val = names[-1] if len(names) > 1 else TAIL[0]
     die(
-        f"nothing to train on, val and test take all of {', '.join(names)}: "
+        f"nothing to train on, val and test take all of {listed(names)}: "
         f"type --val_chroms={val} --test_chroms="
     )
 
@@ -219,6 +222,6 @@ def warn_of_tested(records, parts, lines):
             tested.append(record["name"])
     if tested:
         lines.append(
-            f"MIND: {', '.join(tested)} will be trained on, and DART-Eval tests on it: "
+            f"MIND: {listed(tested)} will be trained on, and DART-Eval tests on it: "
             "leave --test_chroms away to hold it out"
         )

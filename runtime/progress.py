@@ -15,6 +15,8 @@ from data import SEGMENT, N
 from runtime.device import machine_peak, peak_memory
 from runtime.run_folder import Log
 
+WORSE = 0.005  # bits by which the last evaluation exceeds the best, from which on a run says so
+MANY_PASSES = 20  # over the data of a genome, from which on a run says so
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
 
@@ -79,6 +81,8 @@ class Progress:
                 line += f", {windows.fill:.0%} full (micro-batches end with their longest one)"
             if len(self.genomes) > 1:
                 line += f", {share:.1%} of the windows"
+            if passes >= MANY_PASSES:
+                line += "; MIND: it will learn these by heart, fewer max_iters or some dropout help"
             team.say(line)
         for name, windows in zip(self.genomes, val_windows):
             line = f"validation on {name}: {int((windows & 7 < N).sum()):,} bases"
@@ -196,6 +200,8 @@ class Progress:
             rows[f"this model on {name}"] = bits
             label = f"on {name}"
             say(f"{label:27}{bits['all']:8.4f}{bits['repeats']:9.4f}{bits['unique']:8.4f}")
+        if run.best_bits < run.val["all"] - WORSE:
+            say(f"{self.folder.best} is better, of an earlier step: {run.best_bits:.4f} bits")
         summary = self.summary(run)
         self.write_summary(dict(summary, table=rows))
         say()

@@ -58,6 +58,7 @@ def start_or_resume(learner, folder, settings, about, team):
         team.say(f"fine-tuning {source}, of step {held['step']}")
     if held:
         load_weights(learner.model, held, source)
+        remember(held["data"], about["data"])
     agreed = {k: v for k, v in about["config"].items() if k not in ("dataset", "out_dir", "device")}
     if not team.agrees(run.step, fingerprints(about["data"]), agreed):
         die(
@@ -74,13 +75,27 @@ def start_or_resume(learner, folder, settings, about, team):
     return run
 
 
+def remember(before, data):
+    """Add to what a checkpoint will say of its data what the one that it goes on from says: a model
+    has seen that, too.
+    """
+    earlier = list(before.get("before", []))
+    if fingerprints(before) != fingerprints(data):
+        earlier.append({key: value for key, value in before.items() if key != "before"})
+    if earlier:
+        data["before"] = earlier
+
+
 def resume(held, source, learner, settings, about, team):
     """The Run that a checkpoint holds; loads the optimisers.
 
     Dies if it is another run, unless init_from is resume.
     """
     same_data = fingerprints(held["data"]) == fingerprints(about["data"])
-    differs = [] if same_data else ["its data are not these"]
+    differs = []
+    if not same_data:
+        was, now = held["data"].get("dataset"), about["config"]["dataset"]
+        differs.append(f"its data are not these: {was} there and {now} here")
     defaults, _ = read_script(Path(__file__).parent.parent / "train.py")
     for key, value in about["config"].items():
         before = held["config"].get(key, defaults[key])  # a setting newer than the checkpoint

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 import train as script
+from dart import notes
 from data import Genome, N, eval_windows
 from runtime.checkpoint import load_model
+from runtime.resume import remember
 from runtime.team import Team
 from tests.conftest import one_line_error, random_dna, run, write_genome
 from tests.test_train import TINY, cut, load, rows, same_run
@@ -114,6 +116,75 @@ def test_by_default_all_genomes_pass_at_the_same_pace(two):
     for windows, count in zip(loader.genomes, loader.windows.before(steps)):
         assert abs(count - windows.per_epoch) <= loader.per_step
     loader.thread.shutdown()
+
+
+def test_one_genome_twice_and_one_that_trains_on_what_another_holds_out(tmp_path):
+    rng = np.random.default_rng(3)
+    chr1, chr21, chr3 = (random_dna(rng, 900) for _ in range(3))
+    cow = write_genome(tmp_path / "cow", {"train": {"chr1": chr1}, "val": {"chr21": chr21}})
+    cow2 = write_genome(tmp_path / "cow2", {"train": {"21": chr21}, "val": {"chr3": chr3}})
+    pig = write_genome(tmp_path / "pig", {"train": {"chr21": chr3}, "val": {"chr1": chr21}})
+    configured(f"{cow},{cow}")
+    with pytest.raises(SystemExit, match="two of them are the same genome"):
+        script.open_genomes()
+    configured(f"{cow},{cow2}")
+    lines = script.held_out_here_trained_on_there(script.open_genomes())
+    assert lines == [f"MIND: chr21 is held out by {cow} and trained on as a part of {cow2}"]
+    configured(f"{cow},{pig}")  # the same names, other bases
+    assert script.held_out_here_trained_on_there(script.open_genomes()) == []
+
+
+def test_what_pretraining_saw_is_told_by_content_in_all_that_was_ever_trained_on(tmp_path):
+    rng = np.random.default_rng(3)
+    chr1, chr21, chr3 = (random_dna(rng, 900) for _ in range(3))
+    folders = {
+        "cow": {"train": {"chr1": chr1}, "val": {"chr21": chr21}},
+        "cow2": {"train": {"21": chr21}, "val": {"chr3": chr3}},  # cow's chr21 by another name
+        "pig": {"train": {"chr21": chr3}, "val": {"chr1": random_dna(rng, 900)}},
+    }
+    genomes, data = {}, {}
+    for name, splits in folders.items():
+        genomes[name] = Genome(write_genome(tmp_path / name, splits))
+        data[name] = script.describe_data(genomes[name], name)
+    elements = np.rec.array(
+        [("chr21", 100, 300)], [("chrom", object), ("start", int), ("end", int)]
+    )
+    clean = "saw none of these chromosomes; its best checkpoint was chosen on chr21"
+
+    def said(*names, before=()):
+        held = dict(data[names[0]], others=[data[name] for name in names[1:]])
+        for name in before:
+            remember(data[name], held)
+        return notes.about_pretraining(elements, genomes["cow"], held)
+
+    assert clean in said("cow")
+    assert clean in said("cow", "pig")  # its chr21 is another one
+    for seen in (said("cow", "cow2"), said("cow", before=["cow2"]), said("cow2")):
+        assert "pretraining saw chr21 of these chromosomes; MIND" in seen
+    assert "chosen" not in said("pig")
+    # a part of a chromosome
+    part = dict(data["cow"], train=["chr21:0-90"], val=["chr21:90-900"])
+    part["md5"] = dict.fromkeys(("chr21:0-90", "chr21:90-900"), data["cow"]["md5"]["chr21"])
+    assert clean in notes.about_pretraining(elements, genomes["cow"], part)
+    # an older checkpoint knows names alone
+    old = {"train": ["chr21"], "val": []}
+    assert "saw chr21 of these" in notes.about_pretraining(elements, genomes["cow"], old)
+
+
+def test_what_a_model_saw_before_is_remembered(genome_folder, tmp_path):
+    rng = np.random.default_rng(3)
+    splits = {"train": {"chr1": random_dna(rng, 900)}, "val": {"chr2": random_dna(rng, 900)}}
+    other = write_genome(tmp_path / "other", splits)
+    words = ("--max_iters=1", "--eval_interval=1", "--markov_order=0")
+    assert train(genome_folder, tmp_path / "a", *words).returncode == 0
+    first = load(tmp_path / "a" / "ckpt.pt")["data"]
+    assert "before" not in first
+    tuned = train(other, tmp_path / "b", *words, f"--init_from={tmp_path / 'a' / 'ckpt.pt'}")
+    assert tuned.returncode == 0, tuned.stderr
+    assert load(tmp_path / "b" / "ckpt.pt")["data"]["before"] == [first]
+    again = train(other, tmp_path / "b", *words, "--max_iters=2", "--init_from=resume")
+    assert again.returncode == 0, again.stderr
+    assert load(tmp_path / "b" / "ckpt.pt")["data"]["before"] == [first]
 
 
 @pytest.mark.parametrize("shares", ("1", "1,2,3", "1,x", "0,1", "-1,2", "nan,1", ","))

@@ -413,6 +413,7 @@ BAD = {
     "X": (b">chr1\nACGXX\n", "write N: cat"),
     "gzipped, with X": (gzip.compress(b">chr1\nACGXX\n"), "chr1 has 'X' at base 3"),
     "gaps of an alignment": (b">chr1\nAC--GT\n", "remove the gaps"),
+    "BED": (b"chr1\t100\t300\n", "not a FASTA but a BED"),
     "numbers": (b">chr1\n   1 acgt\n", "remove the numbers"),
     "web page": (b"<!DOCTYPE html>\n<html>\n<body>\n>ACGT\n</html>\n", "a web page?"),
     "gzipped web page": (gzip.compress(b"\n<html></html>"), "a web page?"),
@@ -619,6 +620,18 @@ def test_a_chromosome_is_known_by_all_its_names(tmp_path):
         assert decode(genome.fetch(name, 0, 7)) == "GATTACA"
     assert genome.find("chr22") is None
     assert genome.chroms["chr21"]["fasta_name"] == "NC_000021.9"
+
+
+def test_x_of_a_yeast_is_a_ten(tmp_path):
+    prepare(fasta=fasta_of(tmp_path, "I", "II", "IX", "X", "XI", "Mito"), out=tmp_path / "out")
+    assert set(Genome(tmp_path / "out").chroms) == {"I", "II", "IX", "X", "XI"}
+
+
+def test_scaffolds_stay_out_though_the_settings_name_the_chromosomes(tmp_path):
+    text = "".join(f">{name}\n{'ACGT' * 50}\n" for name in ("1", "2", "21", "22"))
+    given = write(tmp_path / "x.fa", text + ">GL000009.2\nACGTA\n>KI270302.1\nAC\n")
+    prepare(fasta=given, out=tmp_path / "out", val_chroms="1,21", test_chroms="22")
+    assert splits_of(tmp_path / "out") == [["chr2"], ["chr1", "chr21"], ["chr22"]]
 
 
 def test_dart_evals_test_chromosomes_are_not_trained_on_unsaid(tmp_path, capsys):

@@ -9,12 +9,15 @@ import shutil
 import signal
 import sys
 
+import numpy as np
 import pytest
 import torch
 
-from data import Genome, N
+import train as script
+from data import Genome, N, eval_windows
+from markov import Markov
 from model import GPT, GPTConfig, base_nll
-from tests.conftest import ROOT, one_line_error, run, write_genome
+from tests.conftest import ROOT, one_line_error, random_dna, run, write_genome
 
 TINY = (
     "--block_size=64 --n_layer=2 --n_head=2 --n_embd=32 --batch_tokens=1024 --batch_size=4 "
@@ -548,3 +551,21 @@ def test_a_step_of_the_medium_config_at_one_block(genome_folder, tmp_path):
     assert process.returncode == 0, process.stderr
     width = load(tmp_path / "ckpt.pt")["model_args"]["n_embd"]
     assert width == 1152 and float(rows(tmp_path)[0]["bits"]) == pytest.approx(2)
+
+
+def test_the_best_markov_model_is_of_all_orders(tmp_path, monkeypatch, capsys):
+    """On bases of no order higher than 1 the bigram is the best: no row of a worse one."""
+    rng = np.random.default_rng(0)
+    letters = [random_dna(rng, 3000, repeats=False) for _ in range(2)]
+    splits = {"train": {"chr1": letters[0]}, "val": {"chr2": letters[1]}}
+    genome = Genome(write_genome(tmp_path / "genome", splits))
+    monkeypatch.setattr(script, "markov_order", 6)
+    windows = eval_windows(genome.bases("val"), genome.stretches("val"), 64, 10**6)
+    floors = script.markov_floors(genome, windows)
+    assert floors["bigram"]["all"] < 2 and list(floors)[0] == "bigram"
+    orders = {}
+    for order in range(1, 7):
+        orders[order] = script.evaluate(Markov(genome.bases("train"), order), windows, 64)["all"]
+    best = min(orders, key=orders.get)
+    assert list(floors) == ["bigram"] + [f"Markov {best}"] * (best > 1)
+    assert min(row["all"] for row in floors.values()) == pytest.approx(orders[best])

@@ -568,4 +568,4 @@ def test_the_best_markov_model_is_of_all_orders(tmp_path, monkeypatch, capsys):
         orders[order] = script.evaluate(Markov(genome.bases("train"), order), windows, 64)["all"]
     best = min(orders, key=orders.get)
     assert list(floors) == ["bigram"] + [f"Markov {best}"] * (best > 1)
-    assert min(row["all"] for row in floors.values()) == pytest.approx(orders[best])
+    assert min(row["all"] for row in floors.values()) == pytest.approx(orders[best], abs=1e-3)

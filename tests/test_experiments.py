@@ -154,7 +154,6 @@ def test_the_curve_of_a_run_that_has_not_ended(tmp_path):
     assert drawn.returncode == 0, drawn.stderr
     assert (tmp_path / "curve.png").stat().st_size > 5000
     one_line_error(run("figures/curve.py", tmp_path / "none", "x.png"), "give the out_dir of a run")
-    one_line_error(run("figures/curve.py", tmp_path), "the picture to write")
 
 
 def test_labels_of_bases_by_a_gtf(tmp_path):

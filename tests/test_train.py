@@ -539,8 +539,8 @@ def test_a_short_soak():
 
 
 def test_a_step_of_the_medium_config_at_one_block(genome_folder, tmp_path):
-    words = "--n_layer=1 --batch_tokens=2048 --batch_size=2 --max_iters=1 --eval_interval=1"
-    words += " --eval_tokens=2048 --markov_order=0 --device=cpu --dtype=float32 --compile=False"
+    words = "--n_layer=1 --block_size=128 --batch_tokens=256 --batch_size=2 --max_iters=1"
+    words += " --eval_interval=1 --eval_tokens=2048 --markov_order=0 --device=cpu --compile=False"
     process = run(
         "train.py",
         "config/hg38_medium.py",

@@ -145,7 +145,7 @@ def gunzip(file, path):
     while True:
         packed = packed or file.read(READ)
         if inflate is None:
-            packed = packed.lstrip(b"\0") or file.read(READ).lstrip(b"\0")  # padding, of tapes
+            packed = skip_zeros(packed, file)
             packed += file.read(18 - len(packed)) if len(packed) < 18 else b""
             if not packed.startswith(GZIP):
                 break
@@ -175,3 +175,14 @@ def gunzip(file, path):
     if packed:
         left = len(packed) - file.tell() + file.seek(0, 2)
         print(f"{path}: {left:,} bytes behind the end of the gzip are ignored, as gzip does")
+
+
+def skip_zeros(packed, file):
+    """What is left of packed, or comes next in the file, behind zeros: tapes are padded by them."""
+    packed = packed.lstrip(b"\0")
+    while not packed:
+        packed = file.read(READ)
+        if not packed:
+            break
+        packed = packed.lstrip(b"\0")
+    return packed

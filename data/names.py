@@ -41,7 +41,8 @@ COPY_TEXT = re.compile(
     r"ALT_REF_LOCI|alternate locus|genomic patch|\bHAP$|\bPATCH_(FIX|NOVEL)\b|\bhaplotype HAP\b"
 )
 ORGANELLE_NAME = re.compile(
-    r"(chr)?(M|MT|Mito|mtDNA|mitochondri(on|al).*|Pt|Pltd|chloroplast.*|plastid.*|apicoplast.*)|chrC",
+    r"(chr)?(M|MT|Mito|mtDNA|mitochondri(on|al).*)|"
+    r"(chr)?(Pt|Pltd|chloroplast.*|plastid.*|apicoplast.*)|chrC",
     re.I,
 )
 ORGANELLE_TEXT = re.compile(r"\b(mitochondri(on|al)|chloroplast|plastid|apicoplast)\b", re.I)

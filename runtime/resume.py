@@ -131,6 +131,7 @@ def resume(held, source, learner, settings, about, team):
     team.say(line)
     if not same_data or held["config"]["eval_tokens"] != settings["eval_tokens"]:
         run.val = None  # of other bases: to be scored anew
+        run.other_vals = []
         run.evaluated = 0
         run.best_bits = math.inf
     return run

@@ -355,6 +355,7 @@ def bgzf(content, size=7, whole=True):
 
 UNPACK = {b"\x1f\x8b": gzip.decompress, b"BZ": bz2.decompress, b"\xfd7": lzma.decompress}
 PACKED_PARTS = [gzip.compress(part) for part in (b">ch", b"r1\nAC", b"GT\n>chr2\nA")]
+PACKED_END = gzip.compress(b"GT\n>chr2\nA\n")
 GOOD = {
     "blank lines and spaces": b"\n \n>chr1\n\nAC GT\n \nNN\n\n",
     "no last newline": b">chr1\nACGT\n>chr2\nA",
@@ -368,6 +369,7 @@ GOOD = {
     "bytes behind a gzip": gzip.compress(b">chr1\nACGT\n>chr2\nA\n") + b"index of a kind",
     "bgzip": bgzf(b">chr1\nACGT\n>chr2\nA\n"),
     "gzip filled up with zeros": gzip.compress(b">chr1\nACGT\n") + bytes(512),
+    "gzip after many zeros": gzip.compress(b">chr1\nAC") + bytes(300_000) + PACKED_END,
     "gzip cut within a line": b"".join(PACKED_PARTS),
 }
 

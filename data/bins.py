@@ -78,7 +78,7 @@ def row_of(record, start, end, offset):
 
 
 def count_bases(bases):
-    """{bases, N, repeats, gc} of (n,) uint8 bases, as encode_record counts them."""
+    """{bases, N, repeats, gc} of (n,) uint8 bases; repeats and gc do not count N."""
     token = bases & 7
     return dict(
         bases=len(bases),

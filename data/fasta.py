@@ -4,6 +4,7 @@ once, a quarter of a megabyte at a time, so that any genome needs little memory.
 
 import hashlib
 import shlex
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, groupby
 from operator import itemgetter
@@ -11,12 +12,12 @@ from operator import itemgetter
 import numpy as np
 
 from config import die
+from data.bins import count_bases
 from data.files import read_blocks
-from data.genome import MIN_GAP, REPEAT, N, encode
+from data.genome import MIN_GAP, N, encode
 
 LONGEST_HEADER = 2**18  # bytes; what goes on for longer without a line end is no header
 LETTERS = b"ACGTNRYSWKMBDHV"  # the bases, N, and IUPAC's codes of several bases
-C, G = 1, 2  # tokens
 NOT_DNA = 255
 TO_BASES = bytearray([NOT_DNA] * 256)  # bytes.translate with it encodes twice as fast as numpy
 for _letter in LETTERS + LETTERS.lower():
@@ -146,8 +147,7 @@ def encode_record(name, pieces, file, path):
     md5 = hashlib.md5()
     hashed = HASHER.submit(md5.update, b"")  # no letters yet
     runs = RunsOfN()
-    repeats = 0
-    gc = 0
+    counts = Counter()
     for piece in pieces:
         letters = without_white_space(piece)
         if not letters:
@@ -161,14 +161,11 @@ def encode_record(name, pieces, file, path):
         upper = np.frombuffer(letters, np.uint8) & 0xDF  # without the bit that makes lower case
         hashed = HASHER.submit(md5.update, upper)
         runs.add(bases)
-        repeats += int(np.count_nonzero(bases & (REPEAT | N) == REPEAT))
-        token = bases & 7
-        gc += int(np.count_nonzero(token == C) + np.count_nonzero(token == G))
+        counts.update(count_bases(bases))
     hashed.result()
     found = runs.found()
     sizes = found[:, 1] - found[:, 0]
     gaps = found[sizes >= MIN_GAP].tolist()
-    counts = dict(bases=runs.length, N=int(sizes.sum()), repeats=repeats, gc=gc)
     return dict(name=name, length=runs.length, md5=md5.hexdigest(), gaps=gaps, counts=counts)
 
 

@@ -29,8 +29,9 @@ from data import FORMAT, MIN_GAP, SPLITS, Genome
 from data.bins import sort_into_splits
 from data.download import BAR, download, md5_of
 from data.fasta import count_letters, encode_record, read_fasta
-from data.files import BZIP2, GZIP, XZ, check_regular
+from data.files import BZIP2, GZIP, XZ, check_regular, read_lines
 from data.names import HG38, are_roman_or_arms, human_chromosome, key, naming_of, ucsc_name
+from data.regions import CCRE, Regions, download_ccre
 from data.splits import (
     DART_EVAL,
     NOT_NAMED,
@@ -49,6 +50,7 @@ chroms = ""  # only these chromosomes, such as chr19,chr21,chr22; empty: all chr
 out = ""  # folder to write; empty: data/<assembly>, or data/<name of the FASTA>, beside this script
 val_chroms = "auto"  # for validation, may be empty; auto: DART-Eval's chr6,chr21, else a twentieth
 test_chroms = "auto"  # kept from training, may be empty; auto: chr5,chr10,chr14,chr18,chr20,chr22
+ccre = "auto"  # a BED of regulatory elements to keep beside it; auto: of UCSC's hg38 ENCODE's list
 assembly = ""  # UCSC's name of the genome: hg38, mm39, hs1, ...; empty: hg38, or unknown of a FASTA
 url = "https://hgdownload.soe.ucsc.edu/goldenPath"  # where to download from
 keep_fasta = True  # keep what was downloaded: another split (--fasta, --out) needs no download then
@@ -67,6 +69,8 @@ def main():
         die(f"--out={folder}: give a folder, and one without a comma in its name")
     if fasta:
         check_fasta()
+    if ccre not in ("", "auto"):
+        check_regular(Path(ccre), "--ccre")
     check_known()  # before anything is fetched
     old = open_old(folder)
     settings = read_splits(val_chroms, test_chroms)
@@ -84,6 +88,8 @@ def main():
         write_meta(sources, splits, work)
         if old and Genome(work).fingerprint != old.fingerprint:
             die_of_another_genome(folder)
+        if ccre not in ("", "auto"):
+            keep_ccre(work)
         move_into_place(work, folder)
         if not fasta and not keep_fasta:
             for path in sources:
@@ -92,6 +98,8 @@ def main():
         print(line)
     print_table(splits)
     print_advice(splits)
+    if ccre == "auto" and not fasta and assembly in ("", "hg38"):
+        fetch_ccre()
     print(f"{folder} prepared in {time.time() - started:.1f} s")
 
 
@@ -254,8 +262,34 @@ def move_into_place(work, folder):
     half-moved genome does not open.
     """
     (folder / "meta.json").unlink(missing_ok=True)
-    for name in [f"{split}.bin" for split in SPLITS] + ["meta.json"]:
+    names = [f"{split}.bin" for split in SPLITS]
+    if (work / CCRE).exists():
+        names.append(CCRE)
+    for name in [*names, "meta.json"]:
         (work / name).replace(folder / name)
+
+
+# ---- the regulatory elements
+
+
+def keep_ccre(work):
+    """Write the BED of regulatory elements beside the genome; dies if it is not of this genome."""
+    found = Regions(ccre, Genome(work), "train", "--ccre")
+    if not found.on_genome:
+        die(
+            f"--ccre={ccre} names {listed(found.names, 5) or 'no chromosome'}, of which this "
+            "genome has none: give a BED of its elements"
+        )
+    with open(work / CCRE, "w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in read_lines(Path(ccre)))
+
+
+def fetch_ccre():
+    """Download ENCODE's elements; a genome is whole without them, so this does not die."""
+    try:
+        download_ccre()
+    except SystemExit as error:
+        print(f"MIND: no regulatory elements, for {str(error).removeprefix('error: ')}")
 
 
 # ---- the FASTA

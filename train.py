@@ -24,7 +24,23 @@ import numpy as np
 import torch
 
 from config import configure, dataset_names, die, find_dataset
-from data import REPEAT, Genome, Mixture, N, Windows, eval_windows, quarters, share
+from data import (
+    ELEMENT,
+    FLANK,
+    REPEAT,
+    Genome,
+    Mixture,
+    N,
+    Regions,
+    Windows,
+    eval_windows,
+    known_ccre,
+    mark_elements,
+    quarters,
+    share,
+    widen,
+)
+from data.download import md5_of
 from markov import Markov
 from model import GPT, GPTConfig, base_nll
 from optim import Optimizers, schedule
@@ -40,6 +56,10 @@ out_dir = "out"  # where ckpt.pt (the last state), best.pt (the best) and log.cs
 init_from = "auto"  # auto: resume or start | scratch | resume | a checkpoint to fine-tune
 dataset = "hg38"  # a folder under data/, or a path; several: "hg38,mm39", the main one first
 dataset_shares = ""  # of several, the share of windows from each: "3,1"; empty: by their sizes
+regions = ""  # a BED to train on beside all of the main genome; auto: the elements it came with
+region_share = 1.0  # of the windows that read regions, uniform over the classes of the BED
+region_from = 0.7  # share of max_iters after which they are read; 0: from the start
+flank = 128  # bases to either side of a region that are read with it
 seed = 1337  # of the initial weights and of the order of windows
 # ---- the model
 block_size = 1024  # bases of context
@@ -88,6 +108,9 @@ LIMITS = {  # lowest and highest value
     "dropout": (0, 0.9),
     "batch_tokens": (1, 2**30),
     "rc": (0, 1),
+    "region_share": (0, 1),
+    "region_from": (0, 1),
+    "flank": (0, 2**20),
     "repeat_weight": (0, 1e6),
     "warmup": (0, 1),
     "cooldown": (0, 1),
@@ -122,15 +145,23 @@ class Loader:
     def __init__(self, genomes, team):
         self.per_step = max(1, round(batch_tokens / block_size))  # windows, over all processes
         self.bases_per_step = self.per_step * block_size  # if no window hangs over its stretch
-        self.genomes = []  # the Windows of each
+        self.names = dataset_names(dataset)  # of what is read: genomes, then classes of regions
+        windows = []
         for i, genome in enumerate(genomes):
-            windows = Windows(
-                genome.bases("train"), genome.stretches("train"), block_size, seed, rc, stream=i
-            )
-            self.genomes.append(windows)
-        self.shares = read_shares([windows.per_epoch for windows in self.genomes])
-        self.windows = Mixture(self.genomes, self.shares, self.per_step)
-        self.trims = any(windows.fill < FULL for windows in self.genomes)
+            windows.append(make_windows(genome, genome.stretches("train"), stream=i))
+        shares = read_shares([each.per_epoch for each in windows])
+        later = shares
+        by_kind = region_stretches(genomes[0])
+        for kind, stretches in by_kind.items():
+            self.names.append(f"regions {kind}".strip())
+            windows.append(make_windows(genomes[0], stretches, len(windows), jitter=flank))
+        if by_kind:
+            later = [(1 - region_share) * each for each in shares]
+            later += [region_share / len(by_kind)] * len(by_kind)
+            shares = shares + [0.0] * len(by_kind)
+        turn = round(region_from * max_iters)
+        self.windows = Mixture(windows, shares, self.per_step, later, turn)
+        self.trims = any(each.fill < FULL for each in windows)
         self.team = team
         most = math.ceil(self.per_step / team.world)  # windows of a process
         self.micro_steps = math.ceil(most / batch_size)
@@ -179,6 +210,39 @@ class Loader:
             self.coming = (step + 1, self.thread.submit(self.read, step + 1))
         device = self.team.device
         return [raw.to(device, non_blocking=True) for raw in micro_batches], weight_sum, bases
+
+
+def make_windows(genome, stretches, stream, jitter=0):
+    """The training Windows over stretches of a genome."""
+    bases = genome.bases("train")
+    return Windows(bases, stretches, block_size, seed, rc, stream, jitter)
+
+
+def region_file(genome):
+    """The BED of the regions to train on; dies if regions is auto and the genome came with none."""
+    if regions != "auto":
+        return Path(regions)
+    path = known_ccre(genome.folder, genome.meta["assembly"])
+    if not path:
+        die(
+            f"regions = auto: {genome.folder} came with no elements: give a BED, or put one into "
+            "that folder as ccre.bed"
+        )
+    return path
+
+
+def region_stretches(genome):
+    """{class: the stretches to read of its regions on the training chromosomes}; {} if none are
+    trained on. Regions of held-out chromosomes are in none. Dies if none is left.
+    """
+    if not regions:
+        return {}
+    found = Regions(region_file(genome), genome, "train")
+    if not found.by_kind:
+        found.die_of_none(genome, "train")
+    stretches = genome.stretches("train")
+    by_kind = {kind: widen(places, flank, stretches) for kind, places in found.by_kind.items()}
+    return {kind: places for kind, places in by_kind.items() if len(places)}
 
 
 def read_shares(sizes):
@@ -332,6 +396,8 @@ def describe_run(settings, genomes):
     ]
     if others:
         main["others"] = others
+    if regions:
+        main["regions"] = md5_of(region_file(genomes[0]))
     return dict(
         model_args=model_settings(),
         config=dict(settings, init_from=start),
@@ -341,6 +407,15 @@ def describe_run(settings, genomes):
 
 
 # ---- a step
+
+
+def step_loss(nll, raw, weight_sum):
+    """What a micro-batch adds to the loss of its step.
+
+    nll: (B, T) nats of the bases of raw, uint8 windows. weight_sum: the weights of all targets of
+    the step, over all its micro-batches and processes.
+    """
+    return (nll * target_weights(raw)).sum() / weight_sum
 
 
 def train_step(learner, batch, weight_sum, team):
@@ -358,7 +433,7 @@ def train_step(learner, batch, weight_sum, team):
             break
         with team.autocast:
             nll = base_nll(model, (raw & 7).long())
-        part = (nll * target_weights(raw)).sum() / weight_sum
+        part = step_loss(nll, raw, weight_sum)
         scaler.scale(part).backward()
         loss += part.detach()
     if team.told_to_stop():
@@ -380,16 +455,47 @@ def train_step(learner, batch, weight_sum, team):
 # ---- looking at it
 
 
+def validation_windows(genome):
+    """The (M, block_size) uint8 windows that evaluations score, the same ones every time, with the
+    bits ELEMENT and FLANK where regulatory elements are known.
+    """
+    bases, stretches = genome.bases("val"), genome.stretches("val")
+    windows = eval_windows(bases, stretches, block_size, eval_tokens)
+    path = known_ccre(genome.folder, genome.meta["assembly"])
+    if path:
+        marks = mark_elements(Regions(path, genome, "val", "ccre").all(), len(bases))
+        windows |= eval_windows(marks, stretches, block_size, eval_tokens)
+    return windows
+
+
+def measured(windows):
+    """{name: (M, block_size) bool}: the bases of each loss. unique: not soft-masked, and none where
+    nothing is soft-masked. flanks: beside regulatory elements.
+    """
+    real = windows & 7 < N
+    repeat = real & (windows & REPEAT > 0)
+    return {
+        "all": real,
+        "repeats": repeat,
+        "unique": real & ~repeat,
+        "elements": real & (windows & ELEMENT > 0),
+        "flanks": real & (windows & FLANK > 0),
+        "elements_unique": real & ~repeat & (windows & ELEMENT > 0),
+        "flanks_unique": real & ~repeat & (windows & FLANK > 0),
+    }
+
+
 @torch.no_grad()
 def evaluate(model, windows, rows, team=None):
-    """Bits per base of windows, uint8 (M, block_size): {"all", "repeats", "unique"}.
+    """Bits per base of windows, uint8 (M, block_size), for each of measured(): {"all": bits, ...}.
 
-    model: a GPT or a Markov model. rows: windows at a time. repeats and unique are nan where
-    nothing is soft-masked. The processes of a team share the windows and all get the result; None
-    if one of them was told to stop.
+    model: a GPT or a Markov model. rows: windows at a time. Bits are nan of no bases, and of
+    repeats and unique where nothing is soft-masked. The processes of a team share the windows and
+    all get the result; None if one of them was told to stop.
     """
     team = team or Team()
-    sums = torch.zeros(4, dtype=torch.float64)  # nats and bases of all, then of repeats
+    names = list(measured(windows[:0]))
+    sums = torch.zeros(len(names), 2, dtype=torch.float64)  # nats and bases of each
     for i in range(team.rank * rows, len(windows), team.world * rows):
         if team.signals:
             break
@@ -399,20 +505,16 @@ def evaluate(model, windows, rows, team=None):
         bases = torch.from_numpy(x & 7).to(team.device).long()
         with team.autocast:
             nats = base_nll(model, bases).cpu().double().numpy()
-        real = x & 7 < N
-        repeat = real & (x & REPEAT > 0)
-        counted = [nats.sum(), real.sum(), nats[repeat].sum(), repeat.sum()]
+        counted = [(nats[mask].sum(), mask.sum()) for mask in measured(x).values()]
         sums += torch.tensor(counted, dtype=torch.float64)
     if team.told_to_stop():
         return None
     team.sum(sums)
-    nats, n, repeat_nats, n_repeat = sums.tolist()
-    val = {"all": nats / n / math.log(2), "repeats": math.nan, "unique": math.nan}
-    if n_repeat:
-        val["repeats"] = repeat_nats / n_repeat / math.log(2)
-    if n_repeat and n > n_repeat:
-        val["unique"] = (nats - repeat_nats) / (n - n_repeat) / math.log(2)
-    return val
+    counts = dict(zip(names, sums[:, 1].tolist()))
+    bits = dict(zip(names, (sums[:, 0] / sums[:, 1] / math.log(2)).tolist()))
+    if not counts["repeats"]:
+        bits = {name: math.nan if "unique" in name else bits[name] for name in names}
+    return bits
 
 
 def evaluate_and_save(learner, run, val_windows, rows, about, progress, folder, team):
@@ -508,10 +610,7 @@ def main(words=None):
     run = start_or_resume(learner, folder, settings, about, team)
     flops = flops_per_base(learner.model)
     progress = Progress(settings, run, loader, flops, folder, team)
-    val_windows = [
-        eval_windows(genome.bases("val"), genome.stretches("val"), block_size, eval_tokens)
-        for genome in genomes
-    ]
+    val_windows = [validation_windows(genome) for genome in genomes]
     progress.introduce(learner.model, val_windows)
     for line in held_out_here_trained_on_there(genomes):
         team.say(line)

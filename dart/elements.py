@@ -3,16 +3,13 @@ selecting and testing.
 """
 
 import math
-import re
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-import requests
 
 from config import die, listed
-from data.download import download
-from data.files import check_regular, read_lines
+from data import bed, regions
+from data.files import check_regular
 
 WINDOW = 350  # bases; an element sits in the middle of a window of this length
 
@@ -23,12 +20,8 @@ CHROMS = {
     "test": [f"chr{name}" for name in (5, 10, 14, 18, 20, 22)],
 }
 
-# ENCODE's registry of cCREs, the list that DART-Eval takes
-PORTAL = "https://www.encodeproject.org/files/ENCFF420VPZ/"
-DOWNLOADED = Path(__file__).parent.parent / "data" / "ccre" / "ENCFF420VPZ.bed.gz"
+# of ENCODE's list
 OFFICIAL_ROWS = 2_348_854
-
-POSITION = re.compile(r" *[0-9]{1,12} *")  # in a BED
 
 FIELDS = [  # of an element
     ("chrom", object),
@@ -47,54 +40,31 @@ def find_ccre(folder, assembly="hg38"):
     downloaded once and checked. Dies if it does not come, and if the assembly is not hg38, for that
     list's coordinates are hg38's.
     """
-    own = folder / "ccre.bed"
-    if own.is_file():
-        return own
+    known = regions.known_ccre(folder, assembly)
+    if known:
+        return known
     if assembly != "hg38":
         what = f"is {assembly}, not hg38" if assembly else "is not known to be hg38"
         die(
             f"{folder} {what}, and ENCODE's elements are hg38's: give --ccre=FILE, a BED "
             "of its elements (if it is hg38 after all, prepare it with --assembly=hg38)"
         )
-    if DOWNLOADED.is_file():
-        return DOWNLOADED
-    headers = {"Accept": "application/json"}
-    try:
-        reply = requests.get(PORTAL, {"format": "json"}, headers=headers, timeout=60)
-        md5 = reply.json()["md5sum"]
-    except (requests.RequestException, ValueError, KeyError) as error:
-        die(
-            f"no answer from encodeproject.org ({type(error).__name__}): try again, "
-            "or give --ccre=FILE, a BED of elements"
-        )
-    download(f"{PORTAL}@@download/{DOWNLOADED.name}", DOWNLOADED, md5)
-    return DOWNLOADED
+    return regions.download_ccre()
 
 
 def read_bed(path, said=None):
     """A BED file, packed or not -> record array of elements with the FIELDS above.
 
-    Columns are parted by tabs or spaces. A header line is skipped, and so are elements of no bases;
-    of a longer one than WINDOW the middle is taken. said: a list that gets a line on each of these.
-    Dies at a row that is no element, at a damaged file, and if there are no elements.
+    Of an element longer than WINDOW the middle is taken. said: a list that gets a line on each
+    thing that is skipped or cut. Dies at a row that is no element, at a damaged file, and if there
+    are no elements.
     """
     said = [] if said is None else said
     path = Path(path)
     check_regular(path, "--ccre")
     rows = []
     n_long = 0
-    n_empty = 0
-    for number, line in enumerate(read_lines(path), 1):
-        if not line.strip() or line.startswith(("#", "track ", "track\t", "browser ", "browser\t")):
-            continue
-        columns = line.split("\t") if "\t" in line else line.split()
-        if not rows and is_header(columns):
-            said.append(f"line {number} of {path} is taken for a header: {line.strip()[:60]!r}")
-            continue
-        chrom, start, end, kind = read_row(columns, f"{path} line {number}")
-        if start == end:
-            n_empty += 1
-            continue
+    for chrom, start, end, kind in bed.read_bed(path, said):
         if end - start > WINDOW:
             n_long += 1
             start += (end - start - WINDOW) // 2
@@ -104,44 +74,10 @@ def read_bed(path, said=None):
         die(f"{path} holds no elements: give --ccre=FILE, a BED of elements")
     if n_long:
         said.append(f"{n_long:,} elements of over {WINDOW} bases are cut to their middle {WINDOW}")
-    if n_empty:
-        said.append(f"{n_empty:,} rows of no bases are skipped")
     elements = np.rec.array(rows, FIELDS)
     # As the official code draws the strands: one draw for each row, before any row is left out.
     elements.flip = np.random.RandomState(0).randint(0, 2, len(rows)) == 0
     return elements
-
-
-def is_header(columns):
-    """Whether a row names its columns, such as chrom, start, end."""
-    return len(columns) > 2 and not any(char.isdecimal() for char in columns[1] + columns[2])
-
-
-def read_row(columns, where):
-    """A row of a BED -> (chrom, start, end, kind); dies, saying where, if it is none.
-
-    kind: column 10 where it is text, as in ENCODE's list of cCREs; a narrowPeak has a number there.
-    """
-    start = 0
-    end = -1
-    if len(columns) > 2 and POSITION.fullmatch(columns[1]) and POSITION.fullmatch(columns[2]):
-        start = int(columns[1])
-        end = int(columns[2])
-    if start > end or not columns[0]:
-        found = " ".join(columns)[:60].strip()
-        die(f"{where} is not name, start, end with start below end, as in BED: {found!r}")
-    kind = columns[9].strip() if len(columns) > 9 else ""
-    return columns[0], start, end, "" if is_number(kind) else kind
-
-
-@cache
-def is_number(text):
-    """Whether a text is a number; a BED has few classes, so each is looked at once."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 # ---- which elements

@@ -1,4 +1,6 @@
-"""The bytes of a genome (genome.py), and the windows read from them (windows.py)."""
+"""The bytes of a genome (genome.py), windows read from them (windows.py), and regions of a BED
+(regions.py).
+"""
 
 from data.genome import (
     ALPHABET,
@@ -12,23 +14,30 @@ from data.genome import (
     encode,
     reverse_complement,
 )
+from data.regions import ELEMENT, FLANK, Regions, known_ccre, mark_elements, widen
 from data.windows import SEGMENT, Mixture, Windows, eval_windows, quarters, share
 
 __all__ = [
     "ALPHABET",
+    "ELEMENT",
+    "FLANK",
     "FORMAT",
     "Genome",
     "MIN_GAP",
     "Mixture",
     "N",
     "REPEAT",
+    "Regions",
     "SEGMENT",
     "SPLITS",
     "Windows",
     "decode",
     "encode",
     "eval_windows",
+    "known_ccre",
+    "mark_elements",
     "quarters",
     "reverse_complement",
     "share",
+    "widen",
 ]

@@ -18,17 +18,18 @@ class Windows:
     the other strand with probability rc.
 
     bases: (n,) uint8. stretches: (S, 2) int64, as Genome.stretches gives them. stream: tells apart
-    the draws of genomes that are trained on together.
+    the draws of genomes that are trained on together. jitter: a stretch that fits into one window
+    loses up to so many bases at its beginning, as it is read, drawn anew for each epoch.
     """
 
-    def __init__(self, bases, stretches, block_size, seed, rc=0.5, stream=0):
+    def __init__(self, bases, stretches, block_size, seed, rc=0.5, stream=0, jitter=0):
         self.bases = bases
         self.block_size = block_size
         self.seed = seed
         self.rc = rc
         self.stream = stream
         self.low, self.high = stretches.T
-        windows, self.phase_from, self.phase_to = lay(self.high - self.low, block_size)
+        windows, self.phase_from, self.phase_to = lay(self.high - self.low, block_size, jitter)
         self.first = np.cumsum(windows) - windows  # number of each stretch's first window
         self.per_epoch = int(windows.sum())
         self.fill = (self.high - self.low).sum() / max(self.per_epoch * block_size, 1)
@@ -54,6 +55,7 @@ class Windows:
         index = first + np.arange(count)
         epochs = index // self.per_epoch
         starts = np.empty(count, np.int64)
+        phases = np.empty(count, np.int64)
         stretch = np.empty(count, np.int64)
         flipped = np.empty(count, bool)
         for epoch in np.unique(epochs):  # a step may end one epoch and begin the next
@@ -63,11 +65,13 @@ class Windows:
             window = order[turn]
             s = np.searchsorted(self.first, window, "right") - 1
             starts[mine] = self.low[s] - phase[s] + (window - self.first[s]) * self.block_size
+            phases[mine] = phase[s]
             stretch[mine] = s
             flipped[mine] = flip[turn]
         low, high = self.low[stretch], self.high[stretch]
         backwards = flipped & (high - low <= self.block_size)
-        starts[backwards] = high[backwards] - self.block_size  # so that N is behind the bases, too
+        ends = high + phases  # so that N is behind the bases, too
+        starts[backwards] = ends[backwards] - self.block_size
         return starts, low, high, flipped
 
     def read(self, first, count):
@@ -82,11 +86,12 @@ class Windows:
         return out
 
 
-def lay(lengths, block_size):
+def lay(lengths, block_size, jitter=0):
     """How stretches of these lengths are covered by windows: (windows, lowest and highest phase) of
     each, (S,) int64.
 
-    A stretch that fits into one window has one, which begins with it on either strand. A longer one
+    A stretch that fits into one window has one, which begins with it on either strand, or up to
+    jitter bases, at most half of it, within it: a phase below 0. A longer one
     has as many as most phases need, and its phases are those that need just so many, at least half.
     So the number of windows is the same in every epoch, which window a step reads is a division,
     and every window holds some of its stretch.
@@ -98,43 +103,53 @@ def lay(lengths, block_size):
     phase_from = np.where(fewer, 0, enough + 1)
     phase_to = np.where(fewer, enough, block_size - 1)
     short = lengths <= block_size
-    return np.where(short, 1, windows), np.where(short, 0, phase_from), np.where(short, 0, phase_to)
+    windows = np.where(short, 1, windows)
+    phase_from = np.where(short, -np.minimum(jitter, lengths // 2), phase_from)
+    phase_to = np.where(short, 0, phase_to)
+    return windows, phase_from, phase_to
 
 
 class Mixture:
-    """The windows of each step of a run on one genome or several: batch(step), over all processes.
+    """The windows of each step of a run on genomes, and on regions of one: batch(step), over all
+    processes.
 
-    windows: a Windows for each genome. shares: of the windows of a run that come from each, sum 1.
-    per_step: windows in a step.
+    windows: a Windows for each of them. shares: of the windows of a run that come from each, sum 1.
+    per_step: windows in a step. later: the shares from step `turn` on, None if they stay.
     """
 
-    def __init__(self, windows, shares, per_step):
+    def __init__(self, windows, shares, per_step, later=None, turn=0):
         self.windows = windows
         self.per_step = per_step
-        left = 1.0
-        self.shares = []  # of the windows that the genomes before have left
-        for share in shares:
-            self.shares.append(min(1.0, share / left))
-            left = max(left - share, 1e-12)
-        self.shares[-1] = 1.0
+        self.shares = shares
+        self.later = shares if later is None else later
+        self.turn = turn
 
     def before(self, step):
-        """How many windows of each genome the steps before this one read."""
-        left = step * self.per_step
-        counts = []
-        for share in self.shares:
-            counts.append(int(left * share + 0.5))
-            left -= counts[-1]
-        return counts
+        """How many windows of each Windows the steps before this one read."""
+        early = min(step, self.turn)
+        counts = divide(early * self.per_step, self.shares)
+        more = divide((step - early) * self.per_step, self.later)
+        return [a + b for a, b in zip(counts, more)]
 
     def batch(self, step):
-        """The (per_step, block_size) uint8 windows of a step, those of one genome behind those of
+        """The (per_step, block_size) uint8 windows of a step, those of one Windows behind those of
         another.
         """
         rows = []
         for windows, first, end in zip(self.windows, self.before(step), self.before(step + 1)):
             rows.append(windows.read(first, end - first))
         return np.concatenate(rows)
+
+
+def divide(total, shares):
+    """`total` windows in these shares, sum 1, as whole numbers: none falls as the total grows."""
+    counts = []
+    rest = 1.0
+    for share in shares[:-1]:
+        counts.append(int((total - sum(counts)) * min(1.0, share / max(rest, 1e-12)) + 0.5))
+        rest -= share
+    counts.append(total - sum(counts))
+    return counts
 
 
 def quarters(batch):

@@ -10,6 +10,7 @@ holds already is not made again. The variants are in experiments/variants.py.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from pathlib import Path
 from config import die, find_dataset
 
 ROOT = Path(__file__).resolve().parent.parent
+PARTS = ("all", "repeats", "unique", "elements")
 SMALL = [  # a screen: 3 layers x 128, 0.98 million bases
     "--block_size=512",
     "--n_layer=3",
@@ -88,8 +90,8 @@ def print_row(name, seed, summary):
     if summary is None:
         print(f"{name:50}{seed:6}  failed: see its log", flush=True)
         return
-    bits = [summary[f"val_bits_{part}"] for part in ("all", "repeats", "unique")]
-    columns = f"{bits[0]:8.4f}{bits[1]:9.4f}{bits[2]:8.4f}{summary['tokens_per_second']:9,}"
+    bits = [summary.get(f"val_bits_{part}") or math.nan for part in PARTS]
+    columns = "".join(f"{value:9.4f}" for value in bits) + f"{summary['tokens_per_second']:9,}"
     print(f"{name:50}{seed:6}{columns}", flush=True)
 
 
@@ -109,7 +111,8 @@ def main():
         if not set(name.split(" + ")) <= set(VARIANTS):
             die(f"no variant {name!r}: see --list")
     jobs = [(name, seed) for seed in args.seeds for name in names]
-    print(f"{'variant':50}{'seed':>6}{'all':>8}{'repeats':>9}{'unique':>8}{'bases/s':>9}")
+    heads = "".join(f"{part[:8]:>9}" for part in PARTS)
+    print(f"{'variant':50}{'seed':>6}{heads}{'bases/s':>9}")
     with ThreadPoolExecutor(args.jobs) as pool:
         summaries = pool.map(lambda job: run(*job, args, words), jobs)
         for (name, seed), summary in zip(jobs, summaries):

@@ -351,3 +351,49 @@ class NorMuon(optim.Muon):
 @variant("normalised rows (NorMuon)")
 def normuon():
     optim.Muon = NorMuon
+
+
+# ---- what is learned from
+
+
+def spectral_loss(nll, is_base, longest=20, shortest=6):
+    """1 - the share of the spectrum of predicted probabilities that has the periods of motifs, for
+    each window: (B,).
+
+    nll, is_base: (B, T). The probability of each true base, along a window, is taken apart into
+    periods; those of 6 to 20 bases count whole, others by 1 / (1 + d^5) at d cycles from them. This
+    is the regulariser of ARSENAL (Patel and Kundaje, bioRxiv 2026.02.05.703637), which is a masked
+    model; for a causal one the first eighth of a window, hard to predict for any, is left out.
+    """
+    skip = nll.size(1) // 8
+    p = torch.exp(-nll)[:, skip:]
+    is_base = is_base[:, skip:]
+    mean = (p * is_base).sum(1, keepdim=True) / is_base.sum(1, keepdim=True).clamp(min=1)
+    p = torch.where(is_base, p - mean, 0.0)  # what is no base has no period
+    T = p.size(1)
+    magnitude = torch.fft.rfft(p).abs()[:, 1:]
+    cycles = torch.arange(1, magnitude.size(1) + 1, device=p.device)
+    distance = (T // longest + 1 - cycles).clamp(min=0) + (cycles - T // shortest).clamp(min=0)
+    weights = 1 / (1 + distance.float() ** 5)
+    return 1 - (magnitude * weights).sum(1) / magnitude.sum(1).clamp(min=1e-6)
+
+
+def spectral(strength):
+    """A variant that adds strength x spectral_loss, the mean over the step's windows."""
+
+    @variant(f"spectral {strength}")
+    def change():
+        plain = train.step_loss
+
+        def step_loss(nll, raw, weight_sum):
+            is_base = (raw & 7) < N
+            enough = is_base.sum(1) > nll.size(1) / 4
+            terms = spectral_loss(nll, is_base)[enough].sum()
+            windows = train.batch_tokens / train.block_size
+            return plain(nll, raw, weight_sum) + strength * terms / windows
+
+        train.step_loss = step_loss
+
+
+for strength in (0.002, 0.01, 0.05, 0.2):
+    spectral(strength)

@@ -17,6 +17,7 @@ from runtime.run_folder import Log
 
 WORSE = 0.005  # bits by which the last evaluation exceeds the best, from which on a run says so
 MANY_PASSES = 20  # over the data of a genome, from which on a run says so
+COLUMNS = ("repeats", "unique", "elements", "flanks")  # of the table at the end, behind all
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
 
@@ -71,16 +72,20 @@ class Progress:
         if loader.trims:
             bases = f"{loader.per_step:,} windows"
         team.say(f"{steps} steps x {bases}, on")
-        for name, windows, share in zip(self.genomes, loader.genomes, loader.shares):
-            passes = steps * loader.per_step * share / windows.per_epoch
+        mixture = loader.windows
+        read = mixture.before(steps)
+        for name, windows, n, share in zip(loader.names, mixture.windows, read, mixture.later):
+            passes = n / windows.per_epoch
             line = (
                 f"  {name}: {passes:.3g} passes of {windows.per_epoch:,} windows of "
                 f"{self.settings['block_size']}"
             )
             if loader.trims:
                 line += f", {windows.fill:.0%} full (micro-batches end with their longest one)"
-            if len(self.genomes) > 1:
+            if len(loader.names) > 1:
                 line += f", {share:.1%} of the windows"
+                if mixture.later != mixture.shares and mixture.turn:
+                    line += f" from step {mixture.turn} on"
             if passes >= MANY_PASSES:
                 line += "; MIND: it will learn these by heart, fewer max_iters or some dropout help"
             team.say(line)
@@ -103,7 +108,7 @@ class Progress:
             self.team.say(
                 f"step {run.step}/{self.settings['max_iters']} | validation bits per base{where}: "
                 f"all {bits['all']:.4f}, repeats {bits['repeats']:.4f}, "
-                f"unique {bits['unique']:.4f}"
+                f"unique {bits['unique']:.4f}, elements {bits['elements']:.4f}"
             )
         if not all(math.isfinite(bits["all"]) for bits in vals):
             die(
@@ -188,18 +193,18 @@ class Progress:
 
     def table(self, run, floors):
         """Print the model's bits beside its floors, {name: bits}, and write summary.json."""
-        rows = {"uniform": {"all": 2.0, "repeats": 2.0, "unique": 2.0}}
-        rows.update(floors)
-        rows["this model"] = run.val
-        say = self.team.say
-        say(f"\n{'validation, bits per base':27}{'all':>8}{'repeats':>9}{'unique':>8}")
-        for name, bits in rows.items():
-            label = f"{name} (best order)" if name.startswith("Markov") else name
-            say(f"{label:27}{bits['all']:8.4f}{bits['repeats']:9.4f}{bits['unique']:8.4f}")
+        rows = {"uniform": dict.fromkeys(run.val, 2.0), **floors, "this model": run.val}
         for name, bits in zip(self.genomes[1:], run.other_vals):
             rows[f"this model on {name}"] = bits
-            label = f"on {name}"
-            say(f"{label:27}{bits['all']:8.4f}{bits['repeats']:9.4f}{bits['unique']:8.4f}")
+        say = self.team.say
+        say(f"\n{'validation, bits per base':27}{'all':>8}" + "".join(f"{c:>9}" for c in COLUMNS))
+        for name, bits in rows.items():
+            label = f"{name} (best order)" if name.startswith("Markov") else name
+            cells = "".join(f"{bits.get(column, math.nan):9.4f}" for column in COLUMNS)
+            say(f"{label:27}{bits['all']:8.4f}{cells}")
+        beside = [run.val.get(f"{place}_unique", math.nan) for place in ("elements", "flanks")]
+        if math.isfinite(beside[0]):
+            say("this model on unique bases: elements {:.4f}, their flanks {:.4f}".format(*beside))
         if run.best_bits < run.val["all"] - WORSE:
             say(f"{self.folder.best} is better, of an earlier step: {run.best_bits:.4f} bits")
         summary = self.summary(run)
@@ -212,9 +217,7 @@ class Progress:
         """The run in a dozen figures."""
         seconds = max(run.seconds, 1e-9)
         return dict(
-            val_bits_all=round(run.val["all"], 5),
-            val_bits_repeats=round(run.val["repeats"], 5),
-            val_bits_unique=round(run.val["unique"], 5),
+            **{f"val_bits_{name}": round(bits, 5) for name, bits in run.val.items()},
             tokens=run.bases,
             seconds=round(run.seconds, 1),
             tokens_per_second=round(run.bases / seconds),

@@ -138,8 +138,11 @@ def resume(held, source, learner, settings, about, team):
 
 
 def fingerprints(data):
-    """Those of all genomes of a run; data: what a checkpoint says of them."""
-    return [genome["fingerprint"] for genome in (data, *data.get("others", []))]
+    """Those of all genomes of a run, and of the regions that it trains on; data: what a checkpoint
+    says of them.
+    """
+    genomes = [genome["fingerprint"] for genome in (data, *data.get("others", []))]
+    return [*genomes, data.get("regions")]
 
 
 def load_weights(model, held, source):

@@ -20,7 +20,11 @@ COLUMNS = [
     "val_bits_all",
     "val_bits_repeats",
     "val_bits_unique",
-    "val_bits_others",  # of genomes beside the main one: a name and the three, again and again
+    "val_bits_elements",
+    "val_bits_flanks",
+    "val_bits_elements_unique",
+    "val_bits_flanks_unique",
+    "val_bits_others",  # of genomes beside the main one: a name and all these, again and again
 ]
 
 

@@ -126,7 +126,7 @@ def same(a, b):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
-    return a == b
+    return a == b or a != a and b != b  # nan is as good as nan
 
 
 def kept(path):

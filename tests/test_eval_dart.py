@@ -17,7 +17,6 @@ import torch
 from torch import nn
 
 import eval_dart
-from dart import elements as registry
 from dart import pairs as windows_and_controls
 from dart.elements import FIELDS, choose, find_ccre, read_bed, spaced
 from dart.folds import make_folds
@@ -26,7 +25,7 @@ from dart.pairs import make_pairs, unmasked
 from dart.probe import probe_metrics, states, train_probe
 from dart.shuffle import shuffle_paths
 from dart.zero_shot import TIE, rate, score
-from data import Genome, decode, encode, reverse_complement
+from data import Genome, decode, encode, regions, reverse_complement
 from markov import Markov
 from model import GPT, GPTConfig, base_nll
 from runtime.checkpoint import load_model, save_checkpoint
@@ -668,8 +667,8 @@ def test_the_elements_are_downloaded_whole_or_not_at_all(
     whole = gzip.compress(b"chr5\t100\t300\n")
     md5 = hashlib.md5(whole).hexdigest().encode()
     path = "/@@download/ENCFF420VPZ.bed.gz"
-    monkeypatch.setattr(registry, "PORTAL", f"{server.url}/")
-    monkeypatch.setattr(registry, "DOWNLOADED", tmp_path / "data" / "ccre" / "ENCFF420VPZ.bed.gz")
+    monkeypatch.setattr(regions, "PORTAL", f"{server.url}/")
+    monkeypatch.setattr(regions, "DOWNLOADED", tmp_path / "data" / "ccre" / "ENCFF420VPZ.bed.gz")
     if portal:
         server.files["/?format=json"] = portal.replace(b"%s", md5)
     server.files[path] = whole[: len(whole) // 2] if sent else whole
@@ -791,7 +790,7 @@ def test_names_of_a_bed_are_the_genomes_by_any_naming_and_others_are_counted(wor
 
 
 def test_the_hg38_list_is_for_hg38_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "DOWNLOADED", tmp_path / "there.bed.gz")
+    monkeypatch.setattr(regions, "DOWNLOADED", tmp_path / "there.bed.gz")
     (tmp_path / "there.bed.gz").write_bytes(b"")
     assert find_ccre(tmp_path) == tmp_path / "there.bed.gz"
     for assembly, said in (("mm39", "is mm39, not hg38"), ("", "is not known to be hg38")):

@@ -109,10 +109,12 @@ def test_the_windows_of_all_processes_are_those_of_one(two, world):
 def test_by_default_all_genomes_pass_at_the_same_pace(two):
     configured(two)
     loader = script.Loader(script.open_genomes(), Team())
-    passes = [share / w.per_epoch for share, w in zip(loader.shares, loader.genomes)]
+    passes = [
+        share / w.per_epoch for share, w in zip(loader.windows.shares, loader.windows.windows)
+    ]
     assert passes[0] == pytest.approx(passes[1])
-    steps = sum(w.per_epoch for w in loader.genomes) // loader.per_step
-    for windows, count in zip(loader.genomes, loader.windows.before(steps)):
+    steps = sum(w.per_epoch for w in loader.windows.windows) // loader.per_step
+    for windows, count in zip(loader.windows.windows, loader.windows.before(steps)):
         assert abs(count - windows.per_epoch) <= loader.per_step
     loader.thread.shutdown()
 
@@ -197,7 +199,7 @@ def test_shares_that_cannot_be(two, shares):
 def test_one_genome_with_the_setting_left_alone_is_as_before(genome_folder):
     configured(genome_folder)
     loader = script.Loader(script.open_genomes(), Team())
-    windows = loader.genomes[0]
+    windows = loader.windows.windows[0]
     assert np.array_equal(loader.windows.batch(5), windows.read(5 * loader.per_step, 16))
     loader.thread.shutdown()
 

@@ -42,7 +42,7 @@ def md5(content):
 
 def prepare(**settings):
     """The script with its default settings but for these, and no waiting."""
-    changed = {}
+    changed = {"ccre": ""}
     for key, value in settings.items():
         changed[key] = str(value) if isinstance(value, Path) else value
     changed["download"] = partial(download, delay=0)

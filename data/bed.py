@@ -1,0 +1,69 @@
+"""Reading a BED file as people have it: packed or not, parted by tabs or spaces, with or without
+headers.
+"""
+
+import re
+from functools import cache
+
+from config import die
+from data.files import read_lines
+
+POSITION = re.compile(r" *[0-9]{1,12} *")
+
+
+def read_bed(path, said):
+    """The rows of a BED that hold bases: a list of (chrom, start, end, kind), 0-based, half-open.
+
+    kind: column 10 where it is text, as in ENCODE's list of cCREs (PLS, dELS, ...), else "". said:
+    a list that gets a line on each thing that is skipped. Dies at a row that is none, and at a
+    damaged file.
+    """
+    rows = []
+    n_empty = 0
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip() or line.startswith(("#", "track ", "track\t", "browser ", "browser\t")):
+            continue
+        columns = line.split("\t") if "\t" in line else line.split()
+        if not rows and is_header(columns):
+            said.append(f"line {number} of {path} is taken for a header: {line.strip()[:60]!r}")
+            continue
+        row = read_row(columns, f"{path} line {number}")
+        if row[1] == row[2]:
+            n_empty += 1
+        else:
+            rows.append(row)
+    if n_empty:
+        said.append(f"{n_empty:,} rows of no bases are skipped")
+    return rows
+
+
+def is_header(columns):
+    """Whether a row names its columns, such as chrom, start, end."""
+    return len(columns) > 2 and not any(char.isdecimal() for char in columns[1] + columns[2])
+
+
+def read_row(columns, where):
+    """A row of a BED -> (chrom, start, end, kind); dies, saying where, if it is none.
+
+    kind: column 10 where it is text; a narrowPeak has a number there.
+    """
+    start = 0
+    end = -1
+    if len(columns) > 2 and POSITION.fullmatch(columns[1]) and POSITION.fullmatch(columns[2]):
+        start = int(columns[1])
+        end = int(columns[2])
+    if start > end or not columns[0]:
+        found = " ".join(columns)[:60].strip()
+        die(f"{where} is not name, start, end with start below end, as in BED: {found!r}")
+    kind = columns[9].strip() if len(columns) > 9 else ""
+    return columns[0], start, end, "" if is_number(kind) else kind
+
+
+@cache
+def is_number(text):
+    """Whether a text is a number; a BED has few classes, so each is looked at once."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

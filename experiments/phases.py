@@ -1,0 +1,137 @@
+"""Where to train for regulatory DNA: on everything, on elements, on one after the other, on both.
+
+  python prepare_hg38.py --fasta=hg38_pieces.fa.gz --out=data/pieces3 --val_chroms=chr10 \
+      --test_chroms=chr20,chr21 --ccre=modules.bed.gz
+  python -m experiments.phases --dataset=pieces3 --elements=elements.bed.gz --out=out-phases
+
+Each run sees about as many bases as --steps steps on everything; windows on elements may be
+shorter than a context, so they take more steps. Judged by the losses on held-out elements and
+elsewhere, and by Task 1 on the test chromosomes. A run that out holds is not made again. What
+stands after -- goes to each run of train.py.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from config import find_dataset
+from data import Genome, Regions, Windows, known_ccre, widen
+from experiments import ablate
+
+BLOCK = 512
+LAST = 0.3  # of the windows, those of the second phase
+ARMS = {  # name: (share of windows on elements, share of max_iters after which)
+    "everything": (0.0, 0.0),
+    "elements": (1.0, 0.0),
+    "everything, then elements": (1.0, 1 - LAST),
+    "half and half": (0.5, 0.0),
+}
+PARTS = ("all", "repeats", "unique", "elements", "elements_unique", "flanks_unique")
+
+
+def fill_of_regions(genome, flank):
+    """How full windows on the genome's own elements are, 0 to 1."""
+    places = Regions(known_ccre(genome.folder, genome.meta["assembly"]), genome, "train").all()
+    stretches = genome.stretches("train")
+    windows = Windows(genome.bases("train"), widen(places, flank, stretches), BLOCK, 0)
+    return windows.fill
+
+
+def words_of(arm, steps, fill, flank):
+    """Settings of an arm for train.py, as many steps as give it `steps` steps' bases."""
+    share, after = ARMS[arm]
+    bases = 1 - share * (1 - after) * (1 - fill)  # of a step on everything, on the mean
+    words = [f"--max_iters={round(steps / bases)}"]
+    if share:
+        words += ["--regions=auto", f"--flank={flank}"]
+        words += [f"--region_share={share}", f"--region_from={after}"]
+    return words
+
+
+def task1(checkpoint, elements):
+    """The zero-shot results of a checkpoint on test elements, as eval_dart.py writes them."""
+    path = checkpoint.with_name("task1.json")
+    if not path.exists():
+        words = [f"--ckpt={checkpoint}", f"--ccre={elements}", "--only=zero_shot"]
+        words += ["--markov_order=0", f"--json={path}", "--device=cpu"]
+        command = [sys.executable, "eval_dart.py", *words]
+        env = dict(os.environ, OMP_NUM_THREADS="1")
+        subprocess.run(command, cwd=ablate.ROOT, stdout=subprocess.DEVNULL, env=env, check=True)
+    return json.loads(path.read_text())["models"]["this model"]["zero_shot"]
+
+
+def run(job, args, fill, words):
+    """(summary, Task 1's result) of one run; None if it failed."""
+    arm, weight, variant, seed = job
+    name = f"{arm}, repeats {weight}, {variant}"
+    settings = argparse.Namespace(dataset=args.dataset, out=args.out / name, threads=1)
+    given = [f"--repeat_weight={weight}", *words_of(arm, args.steps, fill, args.flank), *words]
+    summary = ablate.run(variant, seed, settings, given)
+    if summary is None:
+        return None
+    checkpoint = settings.out / f"{variant} seed {seed}" / "ckpt.pt"
+    return summary, task1(checkpoint.resolve(), args.elements) if args.elements else None
+
+
+def read_command_line():
+    """(arguments, the words after --)."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--dataset", default="pieces3", help="prepared, with its elements")
+    parser.add_argument("--elements", default="", help="a BED for Task 1; empty: without it")
+    parser.add_argument("--out", type=Path, default=Path("out-phases"))
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--repeats", nargs="+", default=["1"], help="weights of repeats")
+    parser.add_argument("--variants", nargs="+", default=["baseline"], help="of experiments.ablate")
+    parser.add_argument("--flank", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, of a thread each")
+    mine, words = sys.argv[1:], []
+    if "--" in mine:
+        at = mine.index("--")
+        mine, words = mine[:at], mine[at + 1 :]
+    args = parser.parse_args(mine)
+    args.out = args.out.resolve()
+    args.dataset = Path(find_dataset(args.dataset)).resolve()
+    if args.elements:
+        args.elements = Path(args.elements).resolve()
+    return args, words
+
+
+def main():
+    args, words = read_command_line()
+    fill = fill_of_regions(Genome(args.dataset), args.flank)
+    print(f"windows on elements are {fill:.0%} full")
+    heads = "".join(f"{part:>16}" for part in PARTS)
+    print(f"{'trained on':58}{'seed':>5}{heads}{'bases':>11}  Task 1, one strand, both")
+    jobs = [
+        (arm, weight, variant, seed)
+        for seed in args.seeds
+        for variant in args.variants
+        for weight in args.repeats
+        for arm in args.arms
+    ]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for job, result in zip(jobs, pool.map(lambda job: run(job, args, fill, words), jobs)):
+            arm, weight, variant, seed = job
+            name = f"{arm}, repeats {weight}, {variant}"
+            if result is None:
+                print(f"{name:58}{seed:5}  failed: see its log", flush=True)
+                continue
+            summary, zero_shot = result
+            cells = "".join(f"{summary[f'val_bits_{part}']:16.4f}" for part in PARTS)
+            line = f"{name:58}{seed:5}{cells}{summary['tokens']:11,}"
+            if zero_shot:
+                both = zero_shot["both_strands"]["accuracy"]
+                line += f"  {zero_shot['accuracy']:.3f}  {both:.3f}"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

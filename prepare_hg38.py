@@ -274,7 +274,7 @@ def move_into_place(work, folder):
 
 def keep_ccre(work):
     """Write the BED of regulatory elements beside the genome; dies if it is not of this genome."""
-    found = Regions(ccre, Genome(work), "train", "--ccre")
+    found = Regions(ccre, Genome(work), "--ccre")
     if not found.on_genome:
         die(
             f"--ccre={ccre} names {listed(found.names, 5) or 'no chromosome'}, of which this "

@@ -15,6 +15,7 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 # torch reads this as it loads: threads that wait leave their core to others
@@ -218,6 +219,12 @@ def make_windows(genome, stretches, stream, jitter=0):
     return Windows(bases, stretches, block_size, seed, rc, stream, jitter)
 
 
+@cache
+def read_regions(path, genome):
+    """The Regions of a BED, which are read once: ENCODE's list takes some seconds."""
+    return Regions(path, genome)
+
+
 def region_file(genome):
     """The BED of the regions to train on; dies if regions is auto and the genome came with none."""
     if regions != "auto":
@@ -237,12 +244,15 @@ def region_stretches(genome):
     """
     if not regions:
         return {}
-    found = Regions(region_file(genome), genome, "train")
-    if not found.by_kind:
-        found.die_of_none(genome, "train")
+    found = read_regions(region_file(genome), genome)
     stretches = genome.stretches("train")
-    by_kind = {kind: widen(places, flank, stretches) for kind, places in found.by_kind.items()}
-    return {kind: places for kind, places in by_kind.items() if len(places)}
+    wide = {
+        kind: widen(places, flank, stretches) for kind, places in found.by_kind("train").items()
+    }
+    by_kind = {kind: some for kind, some in wide.items() if len(some)}
+    if not by_kind:
+        found.die_of_none("train")
+    return by_kind
 
 
 def read_shares(sizes):
@@ -463,7 +473,7 @@ def validation_windows(genome):
     windows = eval_windows(bases, stretches, block_size, eval_tokens)
     path = known_ccre(genome.folder, genome.meta["assembly"])
     if path:
-        marks = mark_elements(Regions(path, genome, "val", "ccre").all(), len(bases))
+        marks = mark_elements(read_regions(path, genome).all("val"), len(bases))
         windows |= eval_windows(marks, stretches, block_size, eval_tokens)
     return windows
 

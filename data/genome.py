@@ -147,14 +147,20 @@ class Genome:
         if name is None:
             die(f"{self.folder} has no {chrom}: it has {listed(self.chroms)}")
         out = np.full(end - start, N, np.uint8)
-        for part in self._parts[name]:
+        for split, low, high, first in self.places(name, start, end):
+            out[first - start : first - start + high - low] = self._bases[split][low:high]
+        return out
+
+    def places(self, chrom, start, end):
+        """Where [start, end) of a chromosome of ours is held, for each split that has some of it:
+        (split, start and end in its .bin, the base of the chromosome that this start is).
+        """
+        for part in self._parts[chrom]:
             first = max(start, part["start"])
             last = min(end, part["start"] + part["length"])
             if first < last:
                 shift = part["offset"] - part["start"]  # from a chromosome's bases to the .bin's
-                bases = self._bases[part["split"]]
-                out[first - start : last - start] = bases[first + shift : last + shift]
-        return out
+                yield part["split"], first + shift, last + shift, first
 
     def part_name(self, row):
         """The name of a row of meta.json: chr1, or chr1:0-900 where it is only a part."""

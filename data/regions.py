@@ -11,6 +11,7 @@ from config import die, listed
 from data.bed import read_bed
 from data.download import download
 from data.files import check_regular
+from data.genome import SPLITS
 
 # ENCODE's registry of cCREs of hg38, the list that DART-Eval takes
 PORTAL = "https://www.encodeproject.org/files/ENCFF420VPZ/"
@@ -49,22 +50,18 @@ def download_ccre():
 
 
 class Regions:
-    """The regions of a BED as places in a split's .bin.
+    """The regions of a BED as places in a genome's .bin files.
 
     names: of chromosomes, as the BED has them; on_genome: whether the genome has any of them.
-    by_kind: {class of the BED's column 10, "" if it has none: (R, 2) int64 [start, end)}; what lies
-    on other splits is left out, by the same coordinates as in the FASTA. Dies at a BED that is none
-    or of another assembly.
+    Dies at a BED that is none, or of another assembly. setting: what the user named it by.
     """
 
-    def __init__(self, path, genome, split, setting="regions"):
+    def __init__(self, path, genome, setting="regions"):
         check_regular(Path(path), setting)
         self.path = path
-        places = {}
+        self.genome = genome
+        self.places = {split: {} for split in SPLITS}  # split -> class -> list of (start, end)
         ours = {}  # names as the BED has them -> ours
-        parts = {}
-        for row in genome.meta["splits"][split]["chroms"]:
-            parts[row["name"]] = (row.get("start", 0), row["length"], row["offset"])
         for chrom, start, end, kind in read_bed(path, []):
             if chrom not in ours:
                 ours[chrom] = genome.find(chrom)
@@ -76,26 +73,30 @@ class Regions:
                     f"{path}: {chrom}:{start}-{end} is beyond the end of {name}: give the BED of "
                     f"{genome.folder}'s assembly"
                 )
-            if name in parts:
-                first, length, offset = parts[name]
-                low = max(start - first, 0)
-                high = min(end - first, length)
-                if low < high:
-                    places.setdefault(kind, []).append((offset + low, offset + high))
+            for split, low, high, _ in genome.places(name, start, end):
+                self.places[split].setdefault(kind, []).append((low, high))
         self.names = list(ours)
         self.on_genome = any(ours.values())
-        self.by_kind = {kind: np.array(places[kind], np.int64) for kind in sorted(places)}
 
-    def all(self):
-        """(R, 2) int64 [start, end) of all of them."""
-        return np.concatenate([np.zeros((0, 2), np.int64), *self.by_kind.values()])
+    def by_kind(self, split):
+        """{class of the BED's column 10, "" if it has none: (R, 2) int64 [start, end) in the .bin}
+        of the regions on a split.
+        """
+        held = self.places[split]
+        return {kind: np.array(held[kind], np.int64) for kind in sorted(held)}
 
-    def die_of_none(self, genome, split):
+    def all(self, split):
+        """(R, 2) int64 [start, end) in the .bin of all regions on a split."""
+        return np.concatenate([np.zeros((0, 2), np.int64), *self.by_kind(split).values()])
+
+    def die_of_none(self, split):
         """End with a line on why no region lies on a split."""
-        held = listed([row["name"] for row in genome.meta["splits"][split]["chroms"]], 5)
+        rows = self.genome.meta["splits"][split]["chroms"]
+        held = listed([row["name"] for row in rows], 5)
         die(
             f"{self.path} (on {listed(self.names, 5) or 'no chromosome'}) has no region on "
-            f"{genome.folder}'s {split} chromosomes ({held or 'it has none'}): give another BED"
+            f"{self.genome.folder}'s {split} chromosomes ({held or 'it has none'}): give another "
+            "BED"
         )
 
 
@@ -116,7 +117,8 @@ def widen(places, flank, stretches):
     to_stretch = np.searchsorted(stretches[:, 0], high, "left")
     meets = np.maximum(to_stretch - from_stretch, 0)
     mine = np.repeat(np.arange(len(low)), meets)
-    stretch = np.concatenate([np.arange(a, b) for a, b in zip(from_stretch, to_stretch)])
+    turn = np.arange(len(mine)) - (np.cumsum(meets) - meets)[mine]
+    stretch = from_stretch[mine] + turn
     low = np.maximum(low[mine], stretches[stretch, 0])
     high = np.minimum(high[mine], stretches[stretch, 1])
     return np.stack((low, high), 1)

@@ -35,9 +35,9 @@ PARTS = ("all", "repeats", "unique", "elements", "elements_unique", "flanks_uniq
 
 def fill_of_regions(genome, flank):
     """How full windows on the genome's own elements are, 0 to 1."""
-    places = Regions(known_ccre(genome.folder, genome.meta["assembly"]), genome, "train").all()
+    found = Regions(known_ccre(genome.folder, genome.meta["assembly"]), genome)
     stretches = genome.stretches("train")
-    windows = Windows(genome.bases("train"), widen(places, flank, stretches), BLOCK, 0)
+    windows = Windows(genome.bases("train"), widen(found.all("train"), flank, stretches), BLOCK, 0)
     return windows.fill
 
 

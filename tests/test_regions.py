@@ -64,7 +64,7 @@ def loader_of(folder, *words, rank=0, world=1):
 
 def test_regions_lie_where_the_bed_says(folder):
     genome = Genome(folder)
-    found = Regions(folder / "ccre.bed", genome, "train").by_kind
+    found = Regions(folder / "ccre.bed", genome).by_kind("train")
     assert {kind: len(places) for kind, places in found.items()} == {"PLS": 2, "dELS": 2}
     bases = genome.bases("train")
     (a, b), (c, d) = found["PLS"]
@@ -97,7 +97,7 @@ def test_widened_regions_are_those_of_a_plain_loop(seed):
 
 def test_a_pass_reads_each_base_of_a_region_once(folder):
     genome = Genome(folder)
-    places = Regions(folder / "ccre.bed", genome, "train").by_kind["dELS"]
+    places = Regions(folder / "ccre.bed", genome).by_kind("train")["dELS"]
     stretches = widen(places, 10, genome.stretches("train"))
     windows = Windows(genome.bases("train"), stretches, 64, seed=1, rc=0, jitter=10)
     starts = set()
@@ -157,7 +157,7 @@ def test_held_out_regions_are_never_read(folder):
     genome = Genome(folder)
     train_bases = genome.bases("train") & 7
     allowed = np.zeros(len(train_bases), bool)
-    for places in Regions(folder / "ccre.bed", genome, "train").by_kind.values():
+    for places in Regions(folder / "ccre.bed", genome).by_kind("train").values():
         for a, b in places:
             allowed[a - 20 : b + 20] = True
     assert loader.windows.before(10)[0] == 0 and loader.names[1:] == ["regions PLS", "regions dELS"]
@@ -296,4 +296,4 @@ def test_preparing_keeps_the_elements(tmp_path, bed):
     done = run(*words, f"--ccre={right}")
     assert done.returncode == 0, done.stderr
     assert (out / "ccre.bed").read_text() == right.read_text()
-    assert len(Regions(out / "ccre.bed", Genome(out), "val").all()) == 1
+    assert len(Regions(out / "ccre.bed", Genome(out)).all("val")) == 1

@@ -1,12 +1,17 @@
-"""DART-Eval Task 1: does a model prefer real regulatory DNA to the same DNA with its dinucleotides
-shuffled?
+"""DART-Eval: what does a model know of regulatory DNA?
 
-  python eval_dart.py --ckpt=out/ckpt.pt
+  python eval_dart.py --ckpt=out/ckpt.pt                                   Task 1
+  python eval_dart.py --ckpt=out/ckpt.pt --task=2 --motifs=motifs.meme     Task 2
+  python eval_dart.py --ckpt=out/ckpt.pt --task=5 --variants=dsqtls.tsv    Task 5
 
-Each regulatory element (cCRE) sits in a window of 350 bases; in its control the element is
+Task 1: each regulatory element (cCRE) sits in a window of 350 bases; in its control the element is
 shuffled, so that each pair of neighbours occurs as often as before. Zero-shot: the window must be
-the likelier. Probe: a small CNN tells them apart by the model's frozen states. The protocol is that
-of Patel et al., NeurIPS 2024, arXiv:2412.05430; what differs is printed with the result.
+the likelier. Probe: a small CNN tells them apart by the model's frozen states. Task 2: a motif in
+the middle of a background must be likelier than its letters in another order. Task 5: variants that
+open or close chromatin; does the difference of their alleles' likelihoods follow their effect?
+
+The protocol is that of Patel et al., NeurIPS 2024, arXiv:2412.05430; what differs is printed with
+the result.
 """
 
 import math
@@ -20,14 +25,24 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from config import configure, die, find_dataset, main_dataset
+from config import configure, die, find_dataset, main_dataset, read_script
 from dart import notes
 from dart.elements import CHROMS, WINDOW, choose, find_ccre, read_bed, spaced
 from dart.folds import FEW, make_folds
+from dart.footprints import (
+    backgrounds_from,
+    check_motifs,
+    judge_motifs,
+    read_backgrounds,
+    shufflable,
+    summary,
+)
+from dart.motifs import read_motifs
 from dart.networks import CNN, AbInitio, linear
 from dart.pairs import make_pairs
 from dart.probe import Probe, embedder, probe_metrics, train_probe
-from dart.table import Results
+from dart.table import Results, print_footprints, print_variants
+from dart.variants import check_reference, judge_variants, make_windows, read_variants
 from dart.zero_shot import Candidate, at_order, compare_orders, differences, in_float32, judge
 from data import Genome
 from markov import Markov
@@ -36,6 +51,12 @@ from runtime.checkpoint import load_model
 from runtime.device import pick_device
 
 ckpt = "out/ckpt.pt"  # the model to evaluate
+task = 1  # 1 | 2 | 5
+motifs = ""  # Task 2: a file of motifs, MEME's or JASPAR's; the official one is HOCOMOCO v12 CORE
+backgrounds = ""  # Task 2: a file of 350 bases a line; "": controls of Task 1
+max_motifs = 0  # Task 2: motifs scored; 0: all on a GPU, 100 on a CPU
+max_backgrounds = 0  # Task 2: backgrounds for each; 0: 100 on a GPU, 10 on a CPU
+variants = ""  # Task 5: a TSV of DART-Eval's, African caQTLs or Yoruban dsQTLs
 dataset = ""  # a prepared genome; "": the one that the checkpoint was trained on
 ccre = ""  # a BED of elements; "": ccre.bed in the dataset's folder, else ENCODE's list, downloaded
 split = "test"  # whose DART-Eval chromosomes to test on: train | val | test
@@ -61,12 +82,16 @@ SOME_ON_GPU = 5_000  # pairs where all of them would take too long
 SOME_ON_CPU = 1_000
 CHECKED = 1_000  # pairs to choose the Markov order by, and to compare precisions on
 ALLOWED = {
+    "task": [1, 2, 5],
     "split": list(CHROMS),
     "only": ["", "zero_shot", "probe"],
     "pool": ["", "mean"],
 }
+NEEDED = {2: "motifs", 5: "variants"}  # setting that a task cannot do without
 AT_LEAST = {
     "max_pairs": 0,
+    "max_motifs": 0,
+    "max_backgrounds": 0,
     "probe_pairs": 0,
     "probe_epochs": 1,
     "probe_batch": 0,
@@ -87,6 +112,9 @@ def check_settings(settings):
     for key, low in AT_LEAST.items():
         if settings[key] < low:
             die(f"{key} = {settings[key]}: give at least {low}")
+    for number, key in NEEDED.items():
+        if task == number and not settings[key]:
+            die(f"--task={number} needs --{key}=FILE: {read_script(__file__)[1][key]}")
     if json and not Path(json).absolute().parent.is_dir():
         die(f"{json}: no such folder: make it first")
 
@@ -245,26 +273,21 @@ def run_probes(probes, pairs, folds, kind_of_folds, gpt, at_once, results):
         results.record(probe.name, "probe", result, time.perf_counter() - began)
 
 
-# ---- all of it
+# ---- the tasks
 
 
-def main(words=None):
-    """Evaluate. words: of a command line, those that Python was started with by default."""
-    settings = configure(globals(), words)
-    check_settings(settings)
-    torch_device, precision, _ = pick_device(device, dtype)
-    torch.set_float32_matmul_precision("highest")  # float32 means it
-    torch.backends.cudnn.allow_tf32 = False  # in the probe's convolutions too
-    model, checkpoint = load_model(ckpt, torch_device)
-    check_model(model)
-    gpt = Candidate("this model", model, torch_device, precision)
-
-    genome = Genome(find_dataset(dataset or main_dataset(checkpoint)))
+def open_elements(genome, said):
+    """(the BED's path, its elements, {part: its rows of them}); said: a list that gets lines."""
     path = ccre or find_ccre(genome.folder, genome.meta["assembly"])
-    said = []  # on how the BED was read
     elements = read_bed(path, said)
-    rows = choose(elements, genome, split, path, said)
-    n_scored, n_twice, n_probe = how_many(torch_device.type)
+    return path, elements, choose(elements, genome, split, path, said)
+
+
+def run_task1(gpt, genome, checkpoint, settings):
+    """Task 1: elements against themselves shuffled, zero-shot and by a probe."""
+    said = []  # on how the BED was read
+    path, elements, rows = open_elements(genome, said)
+    n_scored, n_twice, n_probe = how_many(gpt.device.type)
     tested = spaced(rows[split], n_scored)
     probed, folds, kind_of_folds = make_folds(elements, rows, tested, n_probe)
     if not folds and only != "zero_shot":
@@ -280,12 +303,12 @@ def main(words=None):
         notes.about_pairs(chosen, holes, len(rows[split]), split, genome),
         notes.about_pretraining(chosen, genome, checkpoint["data"]),
         notes.about_genome(genome, checkpoint["data"]),
-        notes.about_precision(precision),
+        notes.about_precision(gpt.precision),
     ]
     results = Results(settings, checkpoint["step"], about, json)
 
     markov = count_markov(genome)
-    at_once = windows_at_once(torch_device.type)
+    at_once = windows_at_once(gpt.device.type)
     if only != "probe":
         best = best_order(markov, genome, elements, rows, tested, results)
         candidates = zero_shot_rows(gpt, markov, best)
@@ -295,6 +318,82 @@ def main(words=None):
         probes = probe_rows(gpt, markov)
         run_probes(probes, pairs, folds, kind_of_folds, gpt, at_once, results)
     results.print_table()
+
+
+def run_task2(gpt, genome, checkpoint, settings):
+    """Task 2: motifs against their letters in another order."""
+    said = []
+    found = shufflable(read_motifs(motifs), said)
+    if not found:
+        die(f"{motifs} holds no motif of more than one letter: give another file of motifs")
+    some, n = (ALL, 100) if gpt.device.type == "cuda" or full else (100, 10)
+    chosen = [found[i] for i in spaced(np.arange(len(found)), max_motifs or some)]
+    check_motifs(chosen)
+    if backgrounds:
+        sequences = read_backgrounds(backgrounds)[: max_backgrounds or n]
+        said.append(f"backgrounds: {len(sequences)} of {backgrounds}")
+    else:
+        path, elements, rows = open_elements(genome, said)
+        on_split = elements[spaced(rows[split], max_backgrounds or n)]
+        sequences = backgrounds_from(genome, on_split, len(on_split))
+        said.append(f"backgrounds: {len(sequences)} shuffled controls of {path}")
+        said.append(notes.about_pretraining(on_split, genome, checkpoint["data"]))
+    about = [f"motifs: {motifs}, {len(chosen):,} of {len(found):,}", *said]
+    about.append(notes.about_precision(gpt.precision))
+    results = Results(settings, checkpoint["step"], about, json)
+    for candidate in likelihood_rows(gpt, count_markov(genome)):
+        began = time.perf_counter()
+        judged = judge_motifs(candidate, chosen, sequences, windows_at_once(gpt.device.type))
+        result = dict(summary(judged), by_motif=judged)
+        results.record(candidate.name, "footprints", result, time.perf_counter() - began)
+    print_footprints(results)
+
+
+def run_task5(gpt, genome, checkpoint, settings):
+    """Task 5: variants' effects against the difference of their alleles' likelihoods."""
+    said = []
+    found, kind = read_variants(variants, said)
+    found, more = check_reference(genome, found, variants)
+    if not full and gpt.device.type != "cuda":
+        found = found[spaced(np.arange(len(found)), max_pairs or SOME_ON_CPU)]
+    windows, holes = make_windows(genome, found)
+    about = [f"variants: {variants} ({kind.name}), {len(found):,}", *said, *more]
+    about.append(f"{holes:,} windows hold N or hang over an end, read as A")
+    about.append(notes.about_precision(gpt.precision))
+    results = Results(settings, checkpoint["step"], about, json)
+    context = gpt.model.config.block_size
+    for candidate in likelihood_rows(gpt, count_markov(genome)):
+        began = time.perf_counter()
+        result = judge_variants(
+            candidate, windows, found, windows_at_once(gpt.device.type), context
+        )
+        results.record(candidate.name, "variants", result, time.perf_counter() - began)
+    print_variants(results, kind)
+
+
+def likelihood_rows(gpt, markov):
+    """Whom to ask for likelihoods: nobody, Markov models of every order, and this model. An
+    untrained one says 1/4 for every base, and so is the first.
+    """
+    rows = [Candidate("untrained (uniform)", None), Candidate("bigram", at_order(markov, 1))]
+    for order in range(2, markov.order + 1):
+        rows.append(Candidate(f"Markov order {order}", at_order(markov, order)))
+    return [*rows, gpt]
+
+
+def main(words=None):
+    """Evaluate. words: of a command line, those that Python was started with by default."""
+    settings = configure(globals(), words)
+    check_settings(settings)
+    torch_device, precision, _ = pick_device(device, dtype)
+    torch.set_float32_matmul_precision("highest")  # float32 means it
+    torch.backends.cudnn.allow_tf32 = False  # in the probe's convolutions too
+    model, checkpoint = load_model(ckpt, torch_device)
+    check_model(model)
+    gpt = Candidate("this model", model, torch_device, precision)
+    genome = Genome(find_dataset(dataset or main_dataset(checkpoint)))
+    run = {1: run_task1, 2: run_task2, 5: run_task5}[task]
+    run(gpt, genome, checkpoint, settings)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,49 @@ FOOTNOTE = (
     "(*) its probe saw two positions only, an artefact of the official script  "
     "(+) unofficial, read off a plot of the Evo 2 fork of DART-Eval"
 )
+PUBLISHED_FOOTPRINTS = [
+    ("ARSENAL 57M (*)", "-", "0.604", "-", "-", "-", "-"),
+    ("a published model (+)", "-", "-", "0.729", "-", "0.495 0.590 0.685", "-"),
+]
+FOOTPRINTS_FOOTNOTE = (
+    "published: 1,443 motifs of HOCOMOCO v12 CORE, 100 backgrounds each  (*) a masked model of "
+    "cCREs alone, a notebook of its repository\n"
+    "(+) a notebook of DART-Eval (af2a86d) whose path and title name different models\n"
+    "the control keeps the motif's letters and not their neighbours, so a bigram is a floor"
+)
+PUBLISHED_VARIANTS = {
+    "African caQTLs": [
+        ("ARSENAL 57M", "0.495", "0.085", "0.150", "0.158", "-"),
+        ("Caduceus", "-", "-", "-0.029", "-", "-"),
+        ("HyenaDNA", "-", "-", "-0.039", "-", "-"),
+    ],
+    "Yoruban dsQTLs": [
+        ("ARSENAL 57M", "0.551", "0.027", "0.390", "0.350", "-"),
+        ("Caduceus", "-", "-", "0.065", "-", "-"),
+        ("HyenaDNA", "-", "-", "0.038", "-", "-"),
+    ],
+}
+VARIANTS_FOOTNOTE = (
+    "published: a notebook of ARSENAL's repository (kundajelab/regulatory_lm), single runs; its "
+    "models read both sides of a base"
+)
+FOOTPRINTS_HEAD = (
+    "DART-Eval Task 2",
+    "accuracy (95 %)",
+    "above .7 (95 %)",
+    "above .5",
+    "both strands",
+    "quartiles",
+    "ties",
+)
+VARIANTS_HEAD = (
+    "DART-Eval Task 5",
+    "AUROC (95 %)",
+    "AUPRC",
+    "Pearson (95 %)",
+    "Spearman (95 %)",
+    "both strands: Pearson",
+)
 HEAD = (
     "DART-Eval Task 1",
     "zero-shot (95 %)",
@@ -50,13 +93,12 @@ class Results:
         print("\n".join(about), flush=True)
 
     def record(self, name, task, result, seconds):
-        """Keep a model's result, print it and write the file; task: zero_shot or probe."""
+        """Keep a model's result, print it and write the file; task: zero_shot, probe,
+        footprints or variants.
+        """
         result["seconds"] = round(seconds, 1)
         self.models.setdefault(name, {})[task] = result
-        if "paired" in result:
-            value = f"(paired) {result['paired']:.3f}"
-        else:
-            value = f"{result['accuracy']:.3f}"
+        value = headline(task, result)
         print(f"{name}: {task} {value}, {result['seconds']} s", flush=True)
         if self.path:
             self.write()
@@ -92,6 +134,76 @@ class Results:
             left = f"{name:26}{zero_shot:21}{ties:>7}"
             print(f"{left}  {both_strands:21}{probe:7}{paired:21}{auroc}")
         print(FOOTNOTE)
+
+
+def headline(task, result):
+    """The figure of a result that is printed as it comes."""
+    if task == "probe":
+        return f"(paired) {result['paired']:.3f}"
+    if task == "variants":
+        return f"Pearson {number(result['one_strand']['pearson']['value'])}"
+    return f"{result['accuracy']:.3f}"
+
+
+def print_footprints(results):
+    """Task 2's table: our models, the published ones, and the motifs that the last model knows best
+    and least.
+    """
+    rows = [FOOTPRINTS_HEAD]
+    for name, tasks in results.models.items():
+        result = tasks["footprints"]
+        known = result["known"]
+        rows.append(
+            (
+                name,
+                number_and_interval(result, "accuracy"),
+                f"{known['share']:.3f} ({known['low']:.3f}-{known['high']:.3f})",
+                number(result["above_half"]["share"]),
+                number(result["both_strands"]),
+                " ".join(number(value) for value in result["quantiles"][1:4]),
+                f"{result['ties']:,}",
+            )
+        )
+    rows += PUBLISHED_FOOTPRINTS
+    print_columns(rows)
+    print(FOOTPRINTS_FOOTNOTE)
+    for which in ("best", "worst"):
+        named = ", ".join(f"{motif} {accuracy:.2f}" for motif, accuracy in result[which])
+        print(f"{name}'s {which}: {named}")
+
+
+def print_variants(results, kind):
+    """Task 5's table for one of its files: our models and the published ones. kind: of the file."""
+    rows = [VARIANTS_HEAD]
+    for name, tasks in results.models.items():
+        one = tasks["variants"]["one_strand"]
+        both = tasks["variants"]["both_strands"]
+        auroc, pearson, spearman = (
+            value_and_interval(one[key]) for key in ("auroc", "pearson", "spearman")
+        )
+        beside = value_and_interval(both["pearson"])
+        rows.append((name, auroc, number(one["auprc"]), pearson, spearman, beside))
+    rows += PUBLISHED_VARIANTS[kind.name]
+    print_columns(rows)
+    print(VARIANTS_FOOTNOTE)
+
+
+def print_columns(rows):
+    """Rows of text, a blank line above, each column as wide as it needs."""
+    print()
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths)]
+        print("  ".join(cells).rstrip())
+
+
+def value_and_interval(result):
+    """A figure with its 95 % interval; a dash where there is none."""
+    if result is None or result["value"] is None:
+        return "-"
+    if result["low"] is None:
+        return number(result["value"])
+    return f"{result['value']:.3f} ({result['low']:.3f} to {result['high']:.3f})"
 
 
 def table_line(name, zero_shot, probe):

@@ -2,11 +2,12 @@
 
   python prepare_hg38.py --fasta=hg38_pieces.fa.gz --out=data/pieces3 --val_chroms=chr10 \
       --test_chroms=chr20,chr21 --ccre=modules.bed.gz
-  python -m experiments.phases --dataset=pieces3 --elements=elements.bed.gz --out=out-phases
+  python -m experiments.phases --dataset=pieces3 --elements=elements.bed.gz \
+      --motifs=vertebrates.meme --out=out-phases -- --learning_rate=0.04 --compile=True
 
 Each run sees about as many bases as --steps steps on everything; windows on elements may be
 shorter than a context, so they take more steps. Judged by the losses on held-out elements and
-elsewhere, and by Task 1 on the test chromosomes. A run that out holds is not made again. What
+elsewhere, and by DART-Eval's Tasks 1 and 2. A run that out holds is not made again. What
 stands after -- goes to each run of train.py.
 """
 
@@ -52,20 +53,20 @@ def words_of(arm, steps, fill, flank):
     return words
 
 
-def task1(checkpoint, elements):
-    """The zero-shot results of a checkpoint on test elements, as eval_dart.py writes them."""
-    path = checkpoint.with_name("task1.json")
+def evaluate(checkpoint, task, words):
+    """What eval_dart.py writes of a checkpoint in a task: the results of this model."""
+    path = checkpoint.with_name(f"task{task}.json")
     if not path.exists():
-        words = [f"--ckpt={checkpoint}", f"--ccre={elements}", "--only=zero_shot"]
-        words += ["--markov_order=0", f"--json={path}", "--device=cpu"]
-        command = [sys.executable, "eval_dart.py", *words]
+        given = [f"--ckpt={checkpoint}", f"--task={task}", f"--json={path}", "--device=cpu", *words]
         env = dict(os.environ, OMP_NUM_THREADS="1")
-        subprocess.run(command, cwd=ablate.ROOT, stdout=subprocess.DEVNULL, env=env, check=True)
-    return json.loads(path.read_text())["models"]["this model"]["zero_shot"]
+        with open(checkpoint.with_name(f"task{task}.log"), "w") as log:
+            command = [sys.executable, "eval_dart.py", *given]
+            subprocess.run(command, cwd=ablate.ROOT, stdout=log, stderr=log, env=env, check=True)
+    return json.loads(path.read_text())["models"]["this model"]
 
 
 def run(job, args, fill, words):
-    """(summary, Task 1's result) of one run; None if it failed."""
+    """(summary, Task 1's result, Task 2's or None) of one run; None if it failed."""
     arm, weight, variant, seed = job
     name = f"{arm}, repeats {weight}, {variant}"
     settings = argparse.Namespace(dataset=args.dataset, out=args.out / name, threads=1)
@@ -74,7 +75,13 @@ def run(job, args, fill, words):
     if summary is None:
         return None
     checkpoint = settings.out / f"{variant} seed {seed}" / "ckpt.pt"
-    return summary, task1(checkpoint.resolve(), args.elements) if args.elements else None
+    elements = [f"--ccre={args.elements}", "--markov_order=0"]
+    one = evaluate(checkpoint, 1, [*elements, "--only=zero_shot"])["zero_shot"]
+    two = None
+    if args.motifs:
+        some = [f"--motifs={args.motifs}", "--max_motifs=340", "--max_backgrounds=5"]
+        two = evaluate(checkpoint, 2, [*elements, *some])["footprints"]
+    return summary, one, two
 
 
 def read_command_line():
@@ -83,7 +90,8 @@ def read_command_line():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dataset", default="pieces3", help="prepared, with its elements")
-    parser.add_argument("--elements", default="", help="a BED for Task 1; empty: without it")
+    parser.add_argument("--elements", required=True, help="a BED for Tasks 1 and 2")
+    parser.add_argument("--motifs", default="", help="for Task 2; empty: without it")
     parser.add_argument("--out", type=Path, default=Path("out-phases"))
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--repeats", nargs="+", default=["1"], help="weights of repeats")
@@ -99,8 +107,9 @@ def read_command_line():
     args = parser.parse_args(mine)
     args.out = args.out.resolve()
     args.dataset = Path(find_dataset(args.dataset)).resolve()
-    if args.elements:
-        args.elements = Path(args.elements).resolve()
+    args.elements = Path(args.elements).resolve()
+    if args.motifs:
+        args.motifs = Path(args.motifs).resolve()
     return args, words
 
 
@@ -109,7 +118,10 @@ def main():
     fill = fill_of_regions(Genome(args.dataset), args.flank)
     print(f"windows on elements are {fill:.0%} full")
     heads = "".join(f"{part:>16}" for part in PARTS)
-    print(f"{'trained on':58}{'seed':>5}{heads}{'bases':>11}  Task 1, one strand, both")
+    print(
+        f"{'trained on':50}{'seed':>5}{heads}{'bases':>11}{'Task 1':>8}{'both':>6}  Task 2", end=""
+    )
+    print(", above .7")
     jobs = [
         (arm, weight, variant, seed)
         for seed in args.seeds
@@ -122,14 +134,16 @@ def main():
             arm, weight, variant, seed = job
             name = f"{arm}, repeats {weight}, {variant}"
             if result is None:
-                print(f"{name:58}{seed:5}  failed: see its log", flush=True)
+                print(f"{name:50}{seed:5}  failed: see its log", flush=True)
                 continue
-            summary, zero_shot = result
+            summary, one, two = result
             cells = "".join(f"{summary[f'val_bits_{part}']:16.4f}" for part in PARTS)
-            line = f"{name:58}{seed:5}{cells}{summary['tokens']:11,}"
-            if zero_shot:
-                both = zero_shot["both_strands"]["accuracy"]
-                line += f"  {zero_shot['accuracy']:.3f}  {both:.3f}"
+            both = one["both_strands"]["accuracy"]
+            line = (
+                f"{name:50}{seed:5}{cells}{summary['tokens']:11,}{one['accuracy']:8.3f}{both:6.3f}"
+            )
+            if two:
+                line += f"  {two['accuracy']:.3f}  {two['known']['share']:.3f}"
             print(line, flush=True)
 
 

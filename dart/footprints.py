@@ -1,0 +1,267 @@
+"""DART-Eval's Task 2, motif footprinting: is a motif in the middle of a background likelier than
+the same letters in another order? Bit-identical to DART-Eval's, which differs from Task 1 in that
+a tie counts as right.
+"""
+
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+
+from config import die, listed
+from dart.elements import WINDOW, spaced
+from dart.motifs import consensus
+from dart.pairs import make_pairs
+from dart.progress import bar
+from dart.zero_shot import TIE, rate, score
+from data import N, decode, encode, reverse_complement
+from data.files import check_regular, read_lines
+
+LIKELY = 0.7  # accuracy above which a motif counts as known
+HALF = 0.5  # the same in DART-Eval's notebook
+AT_ONCE = 64  # motifs whose sequences are made and scored together
+IUPAC = set("ACGTURYSWKMBDHVN")
+
+
+# ---- backgrounds
+
+
+def read_backgrounds(path, setting="--backgrounds"):
+    """(n, WINDOW) uint8 bases from a file such as DART-Eval's raw_seqs_350.txt, packed or not: a
+    sequence of WINDOW letters a line. Letters that are no base are N.
+
+    setting: what the user named the file by, for messages. Dies at a line that is no such sequence,
+    and if there are none.
+    """
+    path = Path(path)
+    check_regular(path, setting)
+    rows = []
+    for i, line in enumerate(read_lines(path)):
+        letters = line.strip().upper()
+        if not letters:
+            continue
+        if not set(letters) <= IUPAC:
+            die(f"{path}:{i + 1}: not DNA alone: a sequence a line is wanted, without its name")
+        if len(letters) != WINDOW:
+            die(f"{path}:{i + 1}: {len(letters):,} bases: sequences of {WINDOW} are wanted")
+        rows.append(encode(letters))
+    if not rows:
+        die(f"{path} holds no sequences: give {setting}=FILE, a sequence of {WINDOW} a line")
+    return np.stack(rows)
+
+
+def backgrounds_from(genome, elements, n=100):
+    """(n, WINDOW) uint8 bases: the controls of n of the elements, evenly spaced along them, as
+    dart.pairs makes them; fewer if there are fewer elements. Dies if there are none.
+
+    DART-Eval's are 100 of such controls too, from all chromosomes.
+    """
+    rows = spaced(np.arange(len(elements)), n)
+    if len(rows) == 0:
+        die(f"backgrounds are made of elements, {n} of {len(elements)} are none: give some")
+    pairs, _ = make_pairs(genome, elements[rows])
+    return pairs[:, 1]
+
+
+# ---- sequences
+
+
+def shufflable(motifs, said=None):
+    """The motifs whose consensus has another order of its letters, the others left out: the
+    official code never ends at one such as AAAA.
+
+    said: a list that gets a line on those that are left out.
+    """
+    kept = [motif for motif in motifs if len(set(consensus(motif).tolist())) > 1]
+    if len(kept) < len(motifs) and said is not None:
+        names = [motif.name for motif in motifs if len(set(consensus(motif).tolist())) <= 1]
+        said.append(f"left out, for their consensus is one letter alone: {listed(names, 5)}")
+    return kept
+
+
+def check_motifs(motifs):
+    """Die at a motif that is longer than the window, or whose consensus is one letter alone."""
+    for motif in motifs:
+        length = len(motif.matrix)
+        if length > WINDOW:
+            die(f"motif {motif.name} has {length:,} bases: a window has {WINDOW}: take it out")
+        if not shufflable([motif]):
+            die(
+                f"motif {motif.name} is {decode(consensus(motif))}, which has no other order: "
+                "take it out"
+            )
+
+
+def shuffle_sites(sites, n, seed):
+    """Shuffled anew for each background: for each of the (L,) sites (n, L) uint8.
+
+    The draws come in the official order: all sites for the first background, then all for the
+    second. A shuffle that gives the site itself is shuffled again.
+    """
+    draws = random.Random(seed)
+    letters = [site.tolist() for site in sites]
+    shuffled = [np.empty((n, len(site)), np.uint8) for site in sites]
+    for row in bar(range(n), "shuffles"):
+        for site, out in zip(letters, shuffled):
+            other = site.copy()
+            while other == site:
+                draws.shuffle(other)
+            out[row] = other
+    return shuffled
+
+
+def insert(backgrounds, site):
+    """(n, T) backgrounds, with a (L,) site, or one of (n, L) each, in place of their middle.
+
+    The middle is where DART-Eval has it: from T // 2 - L // 2 on.
+    """
+    length = site.shape[-1]
+    start = backgrounds.shape[1] // 2 - length // 2
+    out = backgrounds.copy()
+    out[:, start : start + length] = site
+    return out
+
+
+def make_sequences(motifs, backgrounds, seed=0):
+    """Yields for each motif (2, n, T) uint8: its consensus in the middle of the (n, T) backgrounds,
+    and there its letters shuffled. N stays N.
+
+    With the official motifs, all of them and in their order, and the official backgrounds these
+    are, bit for bit, the official sequences. Dies, before it yields, as check_motifs says.
+    """
+    check_motifs(motifs)
+    sites = [consensus(motif) for motif in motifs]
+    shuffled = shuffle_sites(sites, len(backgrounds), seed)
+    for site, others in zip(sites, shuffled):
+        yield np.stack((insert(backgrounds, site), insert(backgrounds, others)))
+
+
+def on_both_strands(bases):
+    """(..., n, T) bases -> (2, ..., n, T): as they are, and their reverse complements; N is A on
+    either strand, as the official models see it.
+    """
+    both = np.stack((bases, reverse_complement(bases)))
+    return np.where(both == N, 0, both)
+
+
+# ---- judging
+
+
+def judge_motifs(candidate, motifs, backgrounds, batch_size=128, seed=0):
+    """How well a candidate knows each motif: a list of results, as rate_motif() has them, with the
+    motif's name and its consensus, in the order of the motifs.
+
+    candidate: of dart.zero_shot. backgrounds: (n, WINDOW) uint8. batch_size: sequences at a time.
+    Dies at motifs that make_sequences does not take.
+    """
+    raw = log_likelihoods(candidate, on_both_strands(backgrounds), batch_size, "backgrounds")
+    sequences = make_sequences(motifs, backgrounds, seed)
+    results = []
+    for first in range(0, len(motifs), AT_ONCE):
+        some = motifs[first : first + AT_ONCE]
+        both = np.stack([on_both_strands(next(sequences)) for _ in some])
+        what = f"motifs {first + 1}-{first + len(some)} of {len(motifs)}"
+        scores = log_likelihoods(candidate, both, batch_size, what)
+        for motif, score_of in zip(some, scores):
+            result = {"name": motif.name, "consensus": decode(consensus(motif))}
+            results.append(result | rate_motif(score_of, raw))
+    return results
+
+
+def log_likelihoods(candidate, bases, batch_size, what):
+    """(..., T) bases -> (...) float64 nats, as dart.zero_shot.score has them; zeros of a candidate
+    to whom all sequences are equally likely. what: they are, for the progress bar.
+    """
+    if candidate.model is None:
+        return np.zeros(bases.shape[:-1])
+    with candidate.autocast:
+        name = f"{candidate.name}: {what}"
+        return score(candidate.model, bases, batch_size, name, candidate.device)
+
+
+def rate_motif(scores, raw):
+    """The result of a motif from (2 strands, 2, n) log-likelihoods in nats, with the consensus and
+    with its letters shuffled, and from the backgrounds' own, (2 strands, n).
+
+    accuracy: the share of the 2n pairs in which the consensus is at least as likely, the official
+    number: a tie, up to TIE nats, is right. ties: how many there are. both_strands: the same where
+    the strands' log-likelihoods are averaged first, of n pairs. p: the official P-value, of
+    Wilcoxon's test. against_background: the official third number, the share of the 2n pairs in
+    which the consensus changes the background's log-likelihood by more than the shuffled one does.
+    median: of the difference, in nats.
+    """
+    difference = scores[:, 0] - scores[:, 1]
+    change = abs(scores - raw[:, None])
+    return {
+        "pairs": difference.size,
+        "accuracy": float((difference >= -TIE).mean()),
+        "ties": int((abs(difference) <= TIE).sum()),
+        "both_strands": float((difference.mean(0) >= -TIE).mean()),
+        "p": wilcoxon(difference.ravel()),
+        "against_background": float((change[:, 0] > change[:, 1] + TIE).mean()),
+        "median": float(np.median(difference)),
+    }
+
+
+def wilcoxon(difference):
+    """The P-value of Wilcoxon's signed-rank test that (n,) differences tend to be above 0; None if
+    all are 0.
+
+    As scipy.stats.wilcoxon(..., alternative="greater") computes it for n above 50: zeros left out,
+    equal ones share their ranks, normal approximation without a correction for continuity.
+    """
+    difference = difference[difference != 0]
+    n = len(difference)
+    if n == 0:
+        return None
+    _, which, count = np.unique(abs(difference), return_inverse=True, return_counts=True)
+    rank = (np.cumsum(count) - (count - 1) / 2)[which]  # the mean rank of equal ones
+    above = rank[difference > 0].sum()
+    variance = n * (n + 1) * (2 * n + 1) / 24 - (count**3 - count).sum() / 48
+    z = (above - n * (n + 1) / 4) / math.sqrt(variance)
+    return math.erfc(z / math.sqrt(2)) / 2
+
+
+# ---- all motifs
+
+
+def summary(results, extremes=10):
+    """Over a list of judge_motifs' results.
+
+    accuracy: the mean over motifs, with low and high, its 95 % interval (normal, as if motifs were
+    drawn independently); both_strands: the same mean, of averaged strands. known: the share of
+    motifs with an accuracy above LIKELY, with its 95 % interval (Wilson's score); above_half: above
+    HALF. quantiles: of accuracy, at 0, 25, 50, 75 and 100 %. ties: how many of all pairs. best,
+    worst: (name, accuracy) of `extremes` motifs each, from the end on.
+    """
+    accuracy = np.array([result["accuracy"] for result in results])
+    mean = float(accuracy.mean())
+    low = 0.0
+    high = 1.0
+    if len(accuracy) > 1:
+        half = 1.959964 * float(accuracy.std(ddof=1)) / math.sqrt(len(accuracy))
+        low = max(0.0, mean - half)
+        high = min(1.0, mean + half)
+    order = np.argsort(accuracy, kind="stable")
+    ranked = [(results[i]["name"], results[i]["accuracy"]) for i in order]
+    return {
+        "motifs": len(results),
+        "accuracy": mean,
+        "low": low,
+        "high": high,
+        "both_strands": float(np.mean([result["both_strands"] for result in results])),
+        "known": share_above(accuracy, LIKELY),
+        "above_half": share_above(accuracy, HALF),
+        "quantiles": np.quantile(accuracy, (0, 0.25, 0.5, 0.75, 1)).tolist(),
+        "pairs": sum(result["pairs"] for result in results),
+        "ties": sum(result["ties"] for result in results),
+        "best": ranked[::-1][:extremes],
+        "worst": ranked[:extremes],
+    }
+
+
+def share_above(accuracy, threshold):
+    """The share of (M,) accuracies above a threshold, with its 95 % interval (Wilson's score)."""
+    rated = rate(accuracy - threshold, tie=0)
+    return {"share": rated["accuracy"], "low": rated["low"], "high": rated["high"]}

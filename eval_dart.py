@@ -62,7 +62,7 @@ ccre = ""  # a BED of elements; "": ccre.bed in the dataset's folder, else ENCOD
 split = "test"  # whose DART-Eval chromosomes to test on: train | val | test
 only = ""  # zero_shot | probe, to do one of the two
 full = False  # the official size: all pairs, a probe of 150 epochs; days without a large GPU
-max_pairs = 0  # pairs scored; 0: all on a GPU (5,000 of them on both strands), 1,000 on a CPU
+max_pairs = 0  # pairs scored, or controls of Task 5; 0: all on a GPU, 1,000 on a CPU
 probe_pairs = 0  # pairs that the probe trains on; 0: 5,000 on a GPU, 1,000 on a CPU
 probe_epochs = 20  # passes over them
 layer = -1  # the probe reads the states after this many blocks; -1: after all, as the official one
@@ -354,11 +354,21 @@ def run_task5(gpt, genome, checkpoint, settings):
     said = []
     found, kind = read_variants(variants, said)
     found, more = check_reference(genome, found, variants)
-    if not full and gpt.device.type != "cuda":
-        found = found[spaced(np.arange(len(found)), max_pairs or SOME_ON_CPU)]
+    controls = np.flatnonzero(~found.significant)
+    taken = controls
+    if max_pairs or (gpt.device.type != "cuda" and not full):
+        taken = spaced(controls, max_pairs or SOME_ON_CPU)
+    kept = np.union1d(np.flatnonzero(found.significant), taken)
+    about = [
+        f"variants: {variants} ({kind.name}), {len(kept) - len(taken):,} significant ones, "
+        f"{len(taken):,} of {len(controls):,} controls",
+        *said,
+        *more,
+    ]
+    found = found[kept]
     windows, holes = make_windows(genome, found)
-    about = [f"variants: {variants} ({kind.name}), {len(found):,}", *said, *more]
     about.append(f"{holes:,} windows hold N or hang over an end, read as A")
+    about.append(notes.about_names(found.chrom, checkpoint["data"]))
     about.append(notes.about_precision(gpt.precision))
     results = Results(settings, checkpoint["step"], about, json)
     context = gpt.model.config.block_size

@@ -192,13 +192,14 @@ def rate_motif(scores, raw):
     median: of the difference, in nats.
     """
     difference = scores[:, 0] - scores[:, 1]
+    untied = np.where(abs(difference) <= TIE, 0, difference)
     change = abs(scores - raw[:, None])
     return {
         "pairs": difference.size,
         "accuracy": float((difference >= -TIE).mean()),
         "ties": int((abs(difference) <= TIE).sum()),
         "both_strands": float((difference.mean(0) >= -TIE).mean()),
-        "p": wilcoxon(difference.ravel()),
+        "p": wilcoxon(untied.ravel()),
         "against_background": float((change[:, 0] > change[:, 1] + TIE).mean()),
         "median": float(np.median(difference)),
     }

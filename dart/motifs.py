@@ -10,7 +10,7 @@ import numpy as np
 from config import die
 from data.files import check_regular, read_lines
 
-LETTERS = "ACGT"
+LETTERS = ("A", "C", "G", "T")
 WIDTH = re.compile(r"\bw= *(\d+)")  # of a MEME matrix: how many rows it says that it has
 LENGTH = re.compile(r"\balength= *(\d+)")  # of its alphabet
 ALPHABETS = ("ACGT", "ACGU")  # that MEME has for DNA and for RNA
@@ -91,7 +91,7 @@ def make_motif(path, name, rows):
 
 def check_alphabet(path, line):
     """Die unless an ALPHABET line of a MEME file says DNA or RNA."""
-    text = line.removeprefix("ALPHABET").removeprefix("=")
+    text = line.removeprefix("ALPHABET").strip().removeprefix("=")
     name = text.strip().strip('"').upper()
     if name not in (*ALPHABETS, "DNA", "RNA"):
         die(f"{path}: its alphabet is {name[:40]}: motifs of DNA are wanted")

@@ -94,6 +94,19 @@ def read_part(part):
     return match[1], int(match[2]), int(match[3])
 
 
+def about_names(chroms, data):
+    """Which of these chromosomes the model was trained on, by their names alone: variants may be
+    placed on another assembly than that of the training; data: what a checkpoint says of it.
+    """
+    trained = {read_part(part)[0] for about in all_data(data) for part in about.get("train", ())}
+    seen = [name for name in dict.fromkeys(chroms) if name in trained]
+    line = f"variants lie on {len(set(chroms))} chromosomes, of which pretraining saw, by name, "
+    line += ", ".join(seen) or "none"
+    if seen:
+        line += "; MIND: its reference alleles there it has read"
+    return line
+
+
 def about_genome(genome, data):
     """Whether this is a genome of the training, split in the same way; data: what a checkpoint says
     of all of its data.

@@ -132,14 +132,14 @@ def read_variants(path, said=None):
 
 def find_kind(names, header, path):
     """The Kind that a file's columns are of; dies if some of the nearest kind's are missing."""
-    missing = {kind.name: [c for c in kind.columns if c not in names] for kind in KINDS}
-    kind = min(KINDS, key=lambda kind: len(missing[kind.name]))
     if not header.strip():
         die(f"{path} is empty: give --variants=FILE, a TSV of DART-Eval's Task 5")
-    if missing[kind.name]:
+    kind = max(KINDS, key=lambda kind: sum(column in names for column in kind.columns))
+    missing = [column for column in kind.columns if column not in names]
+    if missing:
         die(
-            f"{path} has no column {listed(missing[kind.name])} as a TSV of {kind.name} has; its "
-            f"header is {header[:80]!r}: give --variants=FILE, a TSV of DART-Eval's Task 5"
+            f"{path} has no column {listed(missing)} as a TSV of {kind.name} has; it has "
+            f"{listed(names, 10)}: give --variants=FILE, a TSV of DART-Eval's Task 5"
         )
     return kind
 
@@ -186,30 +186,16 @@ def check_reference(genome, variants, path="the TSV"):
     The latter stay, for the official code scores them too. Dies if they are over 1 %, for then the
     genome is another one, and if no variant is left.
     """
-    named = {name: genome.find(name) for name in dict.fromkeys(variants.chrom)}
-    missing = [name for name, ours in named.items() if ours is None]
-    has_name = np.array([named[name] is not None for name in variants.chrom])
-    kept = variants[has_name].copy()
-    kept.chrom = [named[name] for name in kept.chrom]
-    lengths = np.array([genome.chroms[name]["length"] for name in kept.chrom], int)
-    inside = kept.pos < lengths
-    said = []
-    if missing:
-        n = int((~has_name).sum())
-        names = listed(missing, 5)
-        said.append(f"{n:,} variants are on names that the genome has not: {names}")
-    if not inside.all():
-        n = int((~inside).sum())
-        said.append(f"{n:,} variants lie beyond their chromosome's end and are left out")
-    kept = kept[inside]
+    kept, said = keep_inside(genome, variants)
     if len(kept) == 0:
         there = listed(genome.chroms, 5)
         die(f"no variant of {path} lies on {genome.folder} ({there}): choose another --dataset")
-    here = [genome.fetch(chrom, pos, pos + 1)[0] & 7 for chrom, pos in zip(kept.chrom, kept.pos)]
+    places = zip(kept.chrom, kept.pos.tolist())
+    here = np.array([genome.fetch(chrom, pos, pos + 1)[0] & 7 for chrom, pos in places])
     unknown = (here != kept.other_allele) & (here != kept.effect_allele)
     n = int(unknown.sum())
     if n > MOST_UNKNOWN * len(kept):
-        first = kept[np.flatnonzero(unknown)[0]]
+        first = kept[unknown][0]
         assemblies = ", ".join(f"{kind.name}: {kind.assembly}" for kind in KINDS)
         die(
             f"{path}: at {n:,} of {len(kept):,} variants {genome.folder} has neither allele, first "
@@ -221,6 +207,28 @@ def check_reference(genome, variants, path="the TSV"):
     return kept, said
 
 
+def keep_inside(genome, variants):
+    """(the variants that lie on the genome, with its names of their chromosomes; lines on the
+    others).
+    """
+    named = {name: genome.find(name) for name in dict.fromkeys(variants.chrom)}
+    has_name = np.array([named[name] is not None for name in variants.chrom], bool)
+    kept = variants[has_name]  # a copy
+    kept.chrom = [named[name] for name in kept.chrom]
+    lengths = np.array([genome.chroms[name]["length"] for name in kept.chrom], int)
+    inside = kept.pos < lengths
+    said = []
+    missing = [name for name, ours in named.items() if ours is None]
+    if missing:
+        n = int((~has_name).sum())
+        names = listed(missing, 5)
+        said.append(f"{n:,} variants are on names that the genome has not, left out: {names}")
+    if not inside.all():
+        n = int((~inside).sum())
+        said.append(f"{n:,} variants lie beyond their chromosome's end, left out")
+    return kept[inside], said
+
+
 def make_windows(genome, variants, length=WINDOW):
     """((M, 2, length) uint8 bases A 0 to T 3: the genome around each variant with its other allele
     and with its effect allele, at base length // 2; how many windows hold N or hang over a
@@ -230,9 +238,9 @@ def make_windows(genome, variants, length=WINDOW):
     """
     at = length // 2
     windows = np.empty((len(variants), 2, length), np.uint8)
-    for i in bar(range(len(variants)), "windows"):
-        start = variants.pos[i] - at
-        windows[i] = genome.fetch(variants.chrom[i], start, start + length) & 7
+    places = zip(variants.chrom, (variants.pos - at).tolist())
+    for i, (chrom, start) in enumerate(bar(places, "windows", len(variants))):
+        windows[i] = genome.fetch(chrom, start, start + length) & 7
     windows[:, 0, at] = variants.other_allele
     windows[:, 1, at] = variants.effect_allele
     holes = int((windows[:, 0] == N).any(1).sum())
@@ -333,7 +341,7 @@ def ranks(values):
 
 def auroc(scores, positive):
     """The share of pairs of a positive and a control in which the positive scores higher, equal
-    scores half, with its 95 % interval by Hanley and McNeil, Radiology 143 (1982).
+    scores half, with its 95 % interval.
 
     scores: (n,); positive: (n,) bool.
     """
@@ -342,12 +350,20 @@ def auroc(scores, positive):
     if P == 0 or C == 0:
         return {"value": None, "low": None, "high": None}
     area = float((ranks(scores)[positive].sum() - P * (P + 1) / 2) / (P * C))
-    two_positives = area / (2 - area)  # both of them above one control
-    two_controls = 2 * area**2 / (1 + area)  # both of them below one positive
-    variance = area * (1 - area)
-    variance += (P - 1) * (two_positives - area**2) + (C - 1) * (two_controls - area**2)
-    half = Z * math.sqrt(max(0.0, variance) / (P * C))
+    half = Z * area_error(area, P, C)
     return {"value": area, "low": max(0.0, area - half), "high": min(1.0, area + half)}
+
+
+def area_error(area, P, C):
+    """The standard error of an AUROC of P positives and C controls: Hanley and McNeil, Radiology
+    143 (1982), formula 1.
+    """
+    two_positives = area / (2 - area)  # P(both of them are above one control)
+    two_controls = 2 * area**2 / (1 + area)  # P(both of them are below one positive)
+    variance = area * (1 - area)
+    variance += (P - 1) * (two_positives - area**2)
+    variance += (C - 1) * (two_controls - area**2)
+    return math.sqrt(max(0.0, variance) / (P * C))
 
 
 def average_precision(scores, positive):

@@ -81,7 +81,7 @@ def main(words=None):
     configure(globals(), words)
     check_regular(Path(database), "--database")
     try:
-        connection = sqlite3.connect(f"file:{Path(database).absolute()}?mode=ro", uri=True)
+        connection = sqlite3.connect(f"{Path(database).absolute().as_uri()}?mode=ro", uri=True)
         matrices = read_matrices(connection)
         texts = [
             meme_text(f"{base} {name}", read_counts(connection, key))

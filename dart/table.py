@@ -45,8 +45,8 @@ PUBLISHED_VARIANTS = {  # of dsQTLs the first two with the sign turned, so that 
 }
 VARIANTS_FOOTNOTE = (
     "AUPRC is {share:.3f} by chance here; published: on all variants, where it is .080 (caQTLs) "
-    "and .020 (dsQTLs); zero-shot likelihood,\nDART-Eval's notebook at e614bb9  (*) a masked model of "
-    "cCREs alone, notebook of its repository (kundajelab/regulatory_lm)"
+    "and .020 (dsQTLs); zero-shot likelihood,\nDART-Eval's notebook at e614bb9  (*) a masked model "
+    "of cCREs alone, notebook of its repository (kundajelab/regulatory_lm)"
 )
 FOOTPRINTS_HEAD = (
     "DART-Eval Task 2",

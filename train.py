@@ -313,6 +313,14 @@ def held_out_here_trained_on_there(genomes):
     return lines
 
 
+def remarks(genomes):
+    """Lines on what is trained on: the regions, and what one genome holds out and another has."""
+    lines = held_out_here_trained_on_there(genomes)
+    if regions:
+        lines.append(read_regions(region_file(genomes[0]), genomes[0]).summary())
+    return lines
+
+
 def describe_data(genome, name):
     """What a checkpoint says of a genome: its source, which chromosomes were for what, and their
     md5. Of a chromosome that is cut between splits, each has its part: chr1:0-900.
@@ -622,7 +630,7 @@ def main(words=None):
     progress = Progress(settings, run, loader, flops, folder, team)
     val_windows = [validation_windows(genome) for genome in genomes]
     progress.introduce(learner.model, val_windows)
-    for line in held_out_here_trained_on_there(genomes):
+    for line in remarks(genomes):
         team.say(line)
 
     started_at = run.step

@@ -61,22 +61,31 @@ class Regions:
         self.path = path
         self.genome = genome
         self.places = {split: {} for split in SPLITS}  # split -> class -> list of (start, end)
+        self.said = []  # lines on what is left out
         ours = {}  # names as the BED has them -> ours
-        for chrom, start, end, kind in read_bed(path, []):
+        n_unknown = 0
+        rows = read_bed(path, self.said)
+        if not rows:
+            die(f"{path} holds no regions: give another BED")
+        for chrom, start, end, kind in rows:
             if chrom not in ours:
                 ours[chrom] = genome.find(chrom)
             name = ours[chrom]
             if name is None:
+                n_unknown += 1
                 continue
             if end > genome.chroms[name]["length"]:
                 die(
                     f"{path}: {chrom}:{start}-{end} is beyond the end of {name}: give the BED of "
-                    f"{genome.folder}'s assembly"
+                    "this genome's assembly"
                 )
             for split, low, high, _ in genome.places(name, start, end):
                 self.places[split].setdefault(kind, []).append((low, high))
         self.names = list(ours)
         self.on_genome = any(ours.values())
+        if n_unknown:
+            unknown = listed([name for name in ours if ours[name] is None], 5)
+            self.said.append(f"{n_unknown:,} are on names that the genome has not: {unknown}")
 
     def by_kind(self, split):
         """{class of the BED's column 10, "" if it has none: (R, 2) int64 [start, end) in the .bin}
@@ -84,6 +93,11 @@ class Regions:
         """
         held = self.places[split]
         return {kind: np.array(held[kind], np.int64) for kind in sorted(held)}
+
+    def summary(self):
+        """A line on how many regions lie where, and on what is left out."""
+        counts = [f"{len(self.all(split)):,} {split}" for split in SPLITS]
+        return "; ".join([f"{self.path}: regions, {', '.join(counts)}", *self.said])
 
     def all(self, split):
         """(R, 2) int64 [start, end) in the .bin of all regions on a split."""

@@ -18,6 +18,7 @@ from runtime.run_folder import Log
 WORSE = 0.005  # bits by which the last evaluation exceeds the best, from which on a run says so
 MANY_PASSES = 20  # over the data of a genome, from which on a run says so
 COLUMNS = ("repeats", "unique", "elements", "flanks")  # of the table at the end, behind all
+SCATTERED = 0.9  # windows less full are of scaffolds, so that even few bases are of many places
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
 
@@ -89,10 +90,10 @@ class Progress:
             if passes >= MANY_PASSES:
                 line += "; MIND: it will learn these by heart, fewer max_iters or some dropout help"
             team.say(line)
-        for name, windows in zip(self.genomes, val_windows):
+        for name, windows, read in zip(self.genomes, val_windows, mixture.windows):
             line = f"validation on {name}: {int((windows & 7 < N).sum()):,} bases"
             places = max(1, round(self.settings["eval_tokens"] / SEGMENT))
-            if places < 10 and not loader.trims:
+            if places < 10 and read.fill > SCATTERED:
                 line += (
                     f" from no more than {places} {'place' if places == 1 else 'places'}: "
                     "too few to compare with other runs, raise eval_tokens"

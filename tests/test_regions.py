@@ -230,6 +230,7 @@ def test_a_run_in_two_phases_resumes_as_if_it_had_never_stopped(folder, tmp_path
     whole = train(folder, tmp_path / "whole", *words)
     assert whole.returncode == 0, whole.stderr
     assert "from step 3 on" in whole.stdout and "elements" in whole.stdout
+    assert "4 train, 2 val, 1 test; 1 are on names that the genome has not: chrUn" in whole.stdout
     assert train(folder, tmp_path / "cut", *words, env=cut("ckpt.pt", 2)).returncode == -9
     again = train(folder, tmp_path / "cut", *words)
     assert again.returncode == 0 and "resuming" in again.stdout, again.stderr
@@ -266,7 +267,7 @@ def test_other_regions_of_the_same_name_are_other_data(folder, tmp_path, bed):
         ("chr21\t100\t200\n", ("no region on", "train chromosomes (chr1, chr2)")),
         ("chrX\t100\t200\n", ("on chrX", "no region on")),
         ("chr1\tone\t200\n", ("line 1", "as in BED")),
-        ("", ("no region on", "no chromosome")),
+        ("", ("holds no regions",)),
     ),
 )
 def test_a_bed_that_cannot_be_trained_on(folder, tmp_path, bed, text, words):
@@ -295,5 +296,6 @@ def test_preparing_keeps_the_elements(tmp_path, bed):
     right = bed("# mine\n21\t100\t300\nchr1\t5\t10\n")
     done = run(*words, f"--ccre={right}")
     assert done.returncode == 0, done.stderr
+    assert "regions, 1 train, 1 val, 0 test" in done.stdout
     assert (out / "ccre.bed").read_text() == right.read_text()
     assert len(Regions(out / "ccre.bed", Genome(out)).all("val")) == 1

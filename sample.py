@@ -141,17 +141,19 @@ def parse_locus(text):
     return match[1], low, high
 
 
-def read_locus(text, genome):
-    """(n,) bases of a locus of the genome, without repeat bits; dies if there are none."""
+def read_locus(text, genome, setting="start"):
+    """(n,) bases of a locus of the genome, without repeat bits; dies if there are none. setting:
+    what the user named it by.
+    """
     chrom, low, high = parse_locus(text)
     if low >= high:
-        die(f"--start={text}: the end must lie behind the start")
+        die(f"--{setting}={text}: the end must lie behind the start")
     name = genome.find(chrom)
     if name is not None and high > genome.chroms[name]["length"]:
-        die(f"--start={text}: {chrom} ends at {genome.chroms[name]['length']}")
+        die(f"--{setting}={text}: {chrom} ends at {genome.chroms[name]['length']}")
     bases = genome.fetch(chrom, low, high) & 7
     if (bases >= N).all():
-        die(f"--start={text} is a gap, N throughout: choose another place")
+        die(f"--{setting}={text} is a gap, N throughout: choose another place")
     return bases
 
 

@@ -94,16 +94,17 @@ def read_part(part):
     return match[1], int(match[2]), int(match[3])
 
 
-def about_names(chroms, data):
+def about_names(chroms, data, what="variants"):
     """Which of these chromosomes the model was trained on, by their names alone: variants may be
-    placed on another assembly than that of the training; data: what a checkpoint says of it.
+    placed on another assembly than that of the training; data: what a checkpoint says of it; what:
+    lies on them.
     """
     trained = {read_part(part)[0] for about in all_data(data) for part in about.get("train", ())}
     seen = [name for name in dict.fromkeys(chroms) if name in trained]
-    line = f"variants lie on {len(set(chroms))} chromosomes, of which pretraining saw, by name, "
+    line = f"{what} lie on {len(set(chroms))} chromosomes, of which pretraining saw, by name, "
     line += ", ".join(seen) or "none"
     if seen:
-        line += "; MIND: its reference alleles there it has read"
+        line += "; MIND: the bases there it has read"
     return line
 
 

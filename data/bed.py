@@ -20,13 +20,7 @@ def read_bed(path, said):
     """
     rows = []
     n_empty = 0
-    for number, line in enumerate(read_lines(path), 1):
-        if not line.strip() or line.startswith(("#", "track ", "track\t", "browser ", "browser\t")):
-            continue
-        columns = line.split("\t") if "\t" in line else line.split()
-        if not rows and is_header(columns):
-            said.append(f"line {number} of {path} is taken for a header: {line.strip()[:60]!r}")
-            continue
+    for number, columns in bed_columns(path, said):
         row = read_row(columns, f"{path} line {number}")
         if row[1] == row[2]:
             n_empty += 1
@@ -35,6 +29,22 @@ def read_bed(path, said):
     if n_empty:
         said.append(f"{n_empty:,} rows of no bases are skipped")
     return rows
+
+
+def bed_columns(path, said):
+    """Yield (number of the line, its columns) of each line of a BED that is a row; said: a list
+    that gets a line on a header that names the columns. Dies at a damaged file.
+    """
+    first = True
+    for number, line in enumerate(read_lines(path), 1):
+        if not line.strip() or line.startswith(("#", "track ", "track\t", "browser ", "browser\t")):
+            continue
+        columns = line.split("\t") if "\t" in line else line.split()
+        if first and is_header(columns):
+            said.append(f"line {number} of {path} is taken for a header: {line.strip()[:60]!r}")
+        else:
+            first = False
+            yield number, columns
 
 
 def is_header(columns):

@@ -45,12 +45,13 @@ OTHER_TEXTS = {
 # ---- its records
 
 
-def read_fasta(path, bar, seen):
+def read_fasta(path, bar, seen=None):
     """Yield (name, description, pieces) for each record of a FASTA: pieces are its lines as bytes,
     with their line ends, cut anywhere.
 
     bar: is told how many bytes of the file are read. seen: names of the records before, which must
-    not come again; this file's are added. Dies if the file is no FASTA.
+    not come again; this file's are added. None: a name may come again. Dies if the file is no
+    FASTA.
     """
     pieces = cut_at_headers(read_blocks(path, bar), path, seen)
     for header, group in groupby(pieces, itemgetter(0)):
@@ -105,19 +106,20 @@ def die_of_no_fasta(text, path):
 
 def read_header(line, path, seen):
     """(name, description) of a header: its first word, added to seen, and the rest. Dies if the
-    name is missing or seen already.
+    name is missing or seen already; seen: a set, or None.
     """
     words = line.decode("utf-8", "replace").split(maxsplit=1)
     if not words:
         die(f"{path}: a record without a name: mend the FASTA")
     name = words[0]
-    if name in seen:
+    if seen is not None and name in seen:
         die(
             f"{path}: two records named {name} (a name is a header's first word). Two genomes? "
             "Prepare each by itself, and train on --dataset=ONE,OTHER. One? Number the names: "
             f"{unpacked(path)} | awk '/^>/ {{$1 = $1 \"_\" ++n}} 1' > mended.fa"
         )
-    seen.add(name)
+    if seen is not None:
+        seen.add(name)
     return name, words[1].strip() if len(words) > 1 else ""
 
 

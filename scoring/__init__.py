@@ -1,0 +1,1 @@
+"""What score.py is made of: sequences and variants in, log-likelihoods and embeddings out."""

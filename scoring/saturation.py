@@ -1,0 +1,91 @@
+"""In-silico saturation mutagenesis: every base of a region replaced by each of the others."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from data import N, reverse_complement
+from model import LETTERS
+
+
+def saturate(model, genome, chrom, start, end, after, batch_size, bar):
+    """((n, 4) float64 forward, (n, 4) reverse): nats by which a sequence is likelier with another
+    base at each place of [start, end), A to T; 0 for the base that is there, nan at N.
+
+    Each is the log-likelihood of a base and of the `after` bases behind it (at most block_size / 4)
+    given at least block_size / 2 before it, on its strand. batch_size: sequences at a time. bar: is
+    told how many bases are done.
+    """
+    flank = model.config.block_size // 2
+    bases = genome.fetch(chrom, start - flank, end + flank) & 7
+    place = slice(flank, flank + end - start)
+    forward = one_strand(model, bases, place, after, batch_size, bar)
+    complement = reverse_complement(bases)
+    reverse = one_strand(model, complement, place, after, batch_size, bar)
+    return forward, reverse[::-1, ::-1]  # the last base first, T for A
+
+
+def one_strand(model, bases, place, after, batch_size, bar):
+    """(n, 4) nats for the bases at `place`, a slice of (L,) bases; see saturate.
+
+    They are cut into chunks. A window holds a chunk, block_size / 2 bases before it, and those
+    behind it: as many as the context takes.
+    """
+    before = model.config.block_size // 2
+    chunk = model.config.block_size - before - after
+    starts = range(place.start, place.stop, chunk)
+    windows = np.full((len(starts), before + chunk + after), N, np.uint8)
+    for row, first in zip(windows, starts):
+        held = bases[first - before : min(first + chunk + after, len(bases))]
+        row[: len(held)] = held
+    at_once = max(1, batch_size // (LETTERS - 1))
+    scores = []
+    for k in range(0, len(windows), at_once):
+        scores.append(score_windows(model, windows[k : k + at_once], before, after, bar))
+    return np.concatenate(scores).reshape(-1, LETTERS)[: place.stop - place.start]
+
+
+@torch.inference_mode()
+def score_windows(model, windows, before, after, bar):
+    """(B, before + chunk + after) bases -> (B, chunk, 4) nats.
+
+    A window's own bases are read once and stay in a cache. Then the places are gone through from
+    the last to the first: at each the cache is cut back to what stands before it, and the other
+    three bases are read, each with the bases behind it. Their keys and values take the place of
+    those behind, which no place further to the left needs.
+    """
+    device = model.cos.device
+    chunk = windows.shape[1] - before - after
+    bases = torch.from_numpy(windows).to(device).long()
+    tokens = F.pad(bases[:, :-1], (1, 0), value=N)  # token i + 1 is base i
+    own = model(tokens).log_softmax(-1)  # (B, T, 4): of the base at each place
+    B = len(bases)
+    three = LETTERS - 1
+    cache = model.new_cache(B * three, own.dtype)
+    model(tokens[:, : before + chunk].repeat_interleave(three, 0), cache)
+    scores = torch.full((B, chunk, LETTERS), torch.nan, dtype=torch.float64, device=device)
+    for i in reversed(range(before, before + chunk)):
+        here = bases[:, i]
+        others = other_bases(here)  # (B, 3)
+        behind = bases[:, i + 1 : i + 1 + after]  # (B, after)
+        read = torch.cat((others.reshape(-1, 1), behind[:, :-1].repeat_interleave(three, 0)), 1)
+        cache.pos = i + 1
+        changed = model(read, cache).log_softmax(-1).view(B, three, after, LETTERS)
+        known = behind < N
+        target = behind.where(known, 0)
+        unchanged = own[:, i + 1 : i + 1 + after].gather(2, target[..., None])[..., 0]
+        index = target[:, None, :, None].expand(B, three, after, 1)
+        change = changed.gather(3, index)[..., 0] - unchanged[:, None]  # (B, 3, after)
+        of_behind = (change * known[:, None]).double().sum(2)
+        of_here = own[:, i].gather(1, others) - own[:, i].gather(1, here.clamp(max=three)[:, None])
+        scores[:, i - before].scatter_(1, others, of_here.double() + of_behind)
+        scores[:, i - before].scatter_(1, here.clamp(max=three)[:, None], 0.0)
+        bar.update(B)
+    scores[bases[:, before : before + chunk] == N] = torch.nan
+    return scores.cpu().numpy()
+
+
+def other_bases(bases):
+    """(B,) bases -> (B, 3) the three that each is not; of N any three."""
+    steps = torch.arange(1, LETTERS, device=bases.device)
+    return (bases[:, None] + steps) % LETTERS

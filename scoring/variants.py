@@ -1,0 +1,179 @@
+"""Variants of a VCF: read one by one, and laid out as windows with either allele."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from config import die
+from data import N, decode, encode, reverse_complement
+from data.files import read_lines
+from scoring.likelihood import STRANDS, log_likelihoods
+
+COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT")
+DISAGREES = "REF is not the genome's"
+
+
+@dataclass
+class Variant:
+    """A REF and one ALT of a row. note: why it has no score, or ""."""
+
+    chrom: str
+    pos: int  # as the VCF has it, 1-based
+    id: str
+    ref: str
+    alt: str
+    note: str = ""
+
+    @property
+    def labels(self):
+        return self.chrom, self.pos, self.id, self.ref, self.alt
+
+    @property
+    def where(self):
+        return f"{self.chrom}:{self.pos} {self.ref}>{self.alt}"
+
+
+def read_variants(path):
+    """Yield a Variant for each ALT of each row of a VCF, packed or not, in the file's order; dies
+    at a row that is none.
+    """
+    empty = True
+    for number, line in enumerate(read_lines(path), 1):
+        if line.startswith("#") or not line.strip():
+            continue
+        columns = line.split("\t")
+        if len(columns) < len(COLUMNS) or not columns[1].strip().isdecimal():
+            found = " ".join(columns)[:60].strip()
+            die(
+                f"{path} line {number} is not {', '.join(COLUMNS)}, parted by tabs, as in VCF: "
+                f"{found!r}"
+            )
+        empty = False
+        chrom, pos, name, ref, alts = (column.strip() for column in columns[: len(COLUMNS)])
+        for alt in alts.split(","):
+            yield Variant(chrom, int(pos), name, ref, alt)
+    if empty:
+        die(f"{path} holds no variants: give another VCF")
+
+
+def batched(variants, n):
+    """Yield lists of n variants, the last one of what is left."""
+    batch = []
+    for variant in variants:
+        batch.append(variant)
+        if len(batch) == n:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def check(variant, genome, flank):
+    """Why a variant cannot be scored, or ""."""
+    name = genome.find(variant.chrom)
+    start = variant.pos - 1
+    if name is None:
+        return "not on the genome"
+    if start < 0 or start + len(variant.ref) > genome.chroms[name]["length"]:
+        return "off the end of the chromosome"
+    if variant.alt in (".", "*", "<*>", "<NON_REF>", ""):
+        return "no ALT"
+    if any(letter in variant.alt for letter in "<>[]"):
+        return "symbolic ALT"
+    if set((variant.ref + variant.alt).upper()) - set("ACGT"):
+        return "letters other than A, C, G, T"
+    held = decode(genome.fetch(name, start, start + len(variant.ref)) & 7)
+    if variant.ref.upper() != held:
+        return DISAGREES
+    if variant.ref.upper() == variant.alt.upper():
+        return "ALT is REF"
+    if max(len(variant.ref), len(variant.alt)) > flank:
+        return f"longer than the {flank} bases on a side"
+    return ""
+
+
+def trim(variant):
+    """(start, end, bases): the genome's [start, end), 0-based, that the ALT's bases stand for,
+    without what both alleles begin or end with.
+    """
+    ref = variant.ref.upper()
+    alt = variant.alt.upper()
+    while ref and alt and ref[-1] == alt[-1]:
+        ref = ref[:-1]
+        alt = alt[:-1]
+    start = variant.pos - 1
+    while ref and alt and ref[0] == alt[0]:
+        ref = ref[1:]
+        alt = alt[1:]
+        start += 1
+    return start, start + len(ref), encode(alt)
+
+
+def allele_windows(variant, genome, flank):
+    """{strand: (2, 2 flank + 1) uint8}: the genome around a variant with its REF and with its ALT.
+
+    All windows are of the same length, or an insertion would be charged for its length (an
+    unlikely base costs, whatever it is). Forward they begin `flank` bases before the variant, and
+    so hold the same bases up to it; reverse they end `flank` bases behind it. Around a single base
+    both are the same window, the base in its middle.
+    """
+    start, end, alt = trim(variant)
+    length = 2 * flank + 1
+    name = genome.find(variant.chrom)
+    before = genome.fetch(name, start - length, start) & 7
+    behind = genome.fetch(name, end, end + length) & 7
+    ref = genome.fetch(name, start, end) & 7
+    windows = {"forward": [], "reverse": []}
+    for allele in (ref, alt):
+        windows["forward"].append(np.concatenate((before[-flank:], allele, behind))[:length])
+        windows["reverse"].append(np.concatenate((before, allele, behind[:flank]))[-length:])
+    return {name: np.stack(pair) for name, pair in windows.items()}
+
+
+def score_variants(model, variants, genome, flank, strand, batch_size, bar):
+    """{strand: (n,) float64 nats}: the log-likelihood of the genome around each of n Variants with
+    its ALT minus that with its REF; nan where its note, which is written here, says why.
+
+    flank: bases on either side, at most (block_size - 1) / 2; the rest as on_strands has it.
+    """
+    pairs = {}  # number of a variant -> its windows
+    for i, variant in enumerate(variants):
+        variant.note = check(variant, genome, flank)
+        if variant.note:
+            continue
+        windows = allele_windows(variant, genome, flank)
+        if all(same_known(pair) for pair in windows.values()):
+            pairs[i] = windows
+        else:
+            variant.note = "an unknown base (N) in one of its windows"
+    scores = {}
+    for name in STRANDS[strand]:
+        both = [allele for windows in pairs.values() for allele in windows[name]]
+        if name == "reverse":
+            both = [reverse_complement(window) for window in both]
+        nats = log_likelihoods(model, both, batch_size, bar)
+        sums = np.array([values.sum(dtype=np.float64) for values in nats]).reshape(-1, 2)
+        scores[name] = np.full(len(variants), np.nan)
+        scores[name][list(pairs)] = sums[:, 1] - sums[:, 0]
+    return scores
+
+
+def same_known(windows):
+    """Whether two alleles' windows, (2, T), hold as many known bases: otherwise their
+    log-likelihoods do not compare.
+    """
+    known = (windows < N).sum(1)
+    return known[0] == known[1]
+
+
+def refuse_other_assembly(skipped, n_scored, path, genome):
+    """Die if REF is wrong more often than right: the VCF is of another assembly. skipped: the rows
+    without a score, n_scored: how many have one.
+    """
+    n_wrong = skipped.counts[DISAGREES]
+    if n_wrong > n_scored:
+        die(
+            f"{path}: REF is not what {genome.folder} has at {n_wrong:,} of {n_wrong + n_scored:,} "
+            f"variants, first {skipped.first[DISAGREES]}: give --dataset=FOLDER of the VCF's "
+            "assembly"
+        )

@@ -51,6 +51,7 @@ from runtime.progress import Clock, Progress
 from runtime.resume import make_checkpoint, start_or_resume
 from runtime.run_folder import RunFolder
 from runtime.team import Team, join_team
+from runtime.watch import check_packages
 
 # ---- the run
 out_dir = "out"  # where ckpt.pt (the last state), best.pt (the best) and log.csv go
@@ -88,7 +89,14 @@ cooldown = 0.45  # share of max_iters to fall linearly to zero
 log_interval = 10  # steps between lines in the log
 eval_interval = 100  # steps between evaluations; each one saves a checkpoint
 eval_tokens = 2**22  # bases scored in an evaluation, the same ones every time and in every run
+best_by = "all"  # the loss that best.pt and patience go by: all | repeats | unique | elements
+patience = 0  # evaluations without a better best_by after which the run ends; 0: never
+keep_every = 0  # steps between checkpoints that are kept, as ckpt-STEP.pt; 0: none
 markov_order = 12  # highest order of the Markov models scored at the end for comparison; 0: none
+wandb_log = False  # log to Weights & Biases too: pip install wandb
+wandb_project = "nanogpt-dna"  # the project there
+wandb_run_name = ""  # of this run there; empty: as out_dir
+tensorboard_log = False  # log to out_dir/tensorboard too: pip install tensorboard
 # ---- the machine
 device = "auto"  # auto | cuda | cpu | mps | cuda:1 ...
 dtype = "auto"  # auto | bfloat16 | float16 | float32
@@ -115,6 +123,8 @@ LIMITS = {  # lowest and highest value
     "repeat_weight": (0, 1e6),
     "warmup": (0, 1),
     "cooldown": (0, 1),
+    "patience": (0, ANY),
+    "keep_every": (0, ANY),
     "markov_order": (0, 13),
 }
 
@@ -486,6 +496,16 @@ def validation_windows(genome):
     return windows
 
 
+def validation_of_all(genomes):
+    """The validation windows of each genome; dies if the main one's have no bases of best_by."""
+    val_windows = [validation_windows(genome) for genome in genomes]
+    bases = measured(val_windows[0])
+    unknown = "unique" in best_by and not bases["repeats"].any()  # as evaluate has it
+    if unknown or not bases[best_by].any():
+        die(f"best_by = {best_by}: no such bases are known in {genomes[0].folder}'s validation")
+    return val_windows
+
+
 def measured(windows):
     """{name: (M, block_size) bool}: the bases of each loss. unique: not soft-masked, and none where
     nothing is soft-masked. flanks: beside regulatory elements.
@@ -547,15 +567,18 @@ def evaluate_and_save(learner, run, val_windows, rows, about, progress, folder, 
     if None in vals:
         return False
     val, *run.other_vals = vals
-    improved = val["all"] < run.best_bits
+    improved = val[best_by] < run.best_bits
     run.val = val
     run.evaluated = run.step
-    run.best_bits = min(val["all"], run.best_bits)
+    run.best_bits = min(val[best_by], run.best_bits)
+    run.waited = 0 if improved else run.waited + 1
     progress.evaluation(run)
     if team.leads:
         checkpoint = make_checkpoint(learner, run, about, folder)
         if improved:  # the best first: a run cut off between the two finds it again
             save_checkpoint(folder.best, checkpoint)
+        if keep_every and run.step % keep_every == 0:
+            save_checkpoint(folder.kept(run.step), checkpoint)
         save_checkpoint(folder.last, checkpoint)
     return True
 
@@ -598,6 +621,23 @@ def check_settings(settings):
         )
     if compile not in ("auto", True, False):
         die(f"compile = {compile!r}: give auto, True or False")
+    losses = list(measured(np.empty(0, np.uint8)))
+    if best_by not in losses:
+        die(f"best_by = {best_by}: give one of {', '.join(losses)}")
+    if keep_every % eval_interval:
+        die(f"keep_every = {keep_every}: give a multiple of eval_interval = {eval_interval}, or 0")
+    check_packages(settings)
+
+
+def out_of_patience(run, team):
+    """Whether the last evaluations were no better than the best, patience of them, and just now."""
+    if not patience or run.waited < patience or run.evaluated != run.step:
+        return False
+    team.say(
+        f"ending after step {run.step}: no better {best_by} in {run.waited} evaluations; "
+        "a larger patience, or 0, goes on"
+    )
+    return True
 
 
 def stop_here(learner, run, about, folder, started_at, team):
@@ -621,6 +661,7 @@ def main(words=None):
     check_settings(settings)
     team = join_team(device, dtype)
     genomes = open_genomes()
+    val_windows = validation_of_all(genomes)
     loader = Loader(genomes, team)
     learner = build_learner(team)
     folder = RunFolder(out_dir)
@@ -628,7 +669,6 @@ def main(words=None):
     run = start_or_resume(learner, folder, settings, about, team)
     flops = flops_per_base(learner.model)
     progress = Progress(settings, run, loader, flops, folder, team)
-    val_windows = [validation_windows(genome) for genome in genomes]
     progress.introduce(learner.model, val_windows)
     for line in remarks(genomes):
         team.say(line)
@@ -647,7 +687,7 @@ def main(words=None):
                 learner, run, val_windows, loader.micro, about, progress, folder, team
             )
             clock.restart(run)
-        if stopped or run.step == last_step:
+        if stopped or run.step == last_step or out_of_patience(run, team):
             break
 
         batch, weight_sum, bases = loader.next(run.step)

@@ -2,13 +2,18 @@
 summary.json.
 
   python figures/curve.py out-laptop figures/laptop.png
+  python figures/curve.py out curve.png --follow
 
 A run that has not ended has no summary.json yet: its curve so far is drawn, without floors.
+--follow[=SECONDS] draws again whenever the log has grown, until the run or Ctrl-C ends it.
 """
 
 import csv
 import json
+import math
+import os
 import sys
+import time
 from pathlib import Path
 
 import matplotlib
@@ -18,6 +23,10 @@ import matplotlib.pyplot as plt
 
 GROUPS = {"all": "C0", "repeats": "C1", "unique": "C2", "elements": "C3"}  # of bases: colours
 STYLES = ("--", ":", "-.")  # of the floors
+SECONDS = 10  # between two looks at a log that is followed
+USAGE = (
+    "give the folder of a run and the picture to write, such as out out.png, then --follow or not"
+)
 
 
 def read_points(rows, column):
@@ -25,7 +34,7 @@ def read_points(rows, column):
     millions = []
     bits = []
     for row in rows:
-        if row.get(column, "nan") not in ("", "nan"):  # an old log has no elements
+        if (row.get(column) or "nan") != "nan":  # an old log has no elements
             millions.append(int(row["tokens"]) / 1e6)
             bits.append(float(row[column]))
     return millions, bits
@@ -46,20 +55,86 @@ def draw(axes, rows, table):
     axes.legend(fontsize=8)
 
 
-def main():
-    if len(sys.argv) != 3:
-        sys.exit("error: give the folder of a run and the picture to write, such as out out.png")
-    folder = Path(sys.argv[1])
-    target = Path(sys.argv[2])
-    if not (folder / "log.csv").is_file():
-        sys.exit(f"error: no {folder}/log.csv: give the out_dir of a run")
-    with open(folder / "log.csv", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["val_bits_unique"] is not None]
-    summary = folder / "summary.json"
-    table = json.loads(summary.read_text())["table"] if summary.is_file() else {}
+def read_run(folder):
+    """(lines of log.csv, text of summary.json) as they are now, None for a file that is not there.
+
+    A last line that is not whole is left out: it is being written, or the run was killed at it.
+    """
+    lines = summary = None
+    if (folder / "summary.json").is_file():  # first: the log of a run that has ended stays
+        summary = (folder / "summary.json").read_text()
+    if (folder / "log.csv").is_file():
+        lines = (folder / "log.csv").read_text().splitlines(keepends=True)
+        lines = [line for line in lines if line.endswith("\n")]
+    return lines, summary
+
+
+def draw_run(lines, summary, target):
+    """Write the picture of what read_run gives. It replaces an older one whole."""
+    rows = list(csv.DictReader(lines))
+    table = json.loads(summary)["table"] if summary else {}
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     draw(axes, rows, table)
-    figure.savefig(target, dpi=110)
+    temporary = Path(f"{target}.tmp")
+    try:
+        figure.savefig(temporary, dpi=110, format=target.suffix[1:] or "png")
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+        plt.close(figure)
+
+
+def follow(folder, target, seconds):
+    """Draw whenever the log has changed, until there is a summary.json: the run has ended."""
+    print(f"{target} follows {folder}/log.csv, a look every {seconds:g} s; Ctrl-C ends this")
+    drawn = None
+    waits = False
+    while True:
+        lines, summary = read_run(folder)
+        if lines is None and not waits:
+            print(f"no {folder}/log.csv yet: waiting for a run there", flush=True)
+            waits = True
+        if lines is not None and (lines, summary) != drawn:
+            draw_run(lines, summary, target)
+            drawn = (lines, summary)
+            if summary:
+                break
+        time.sleep(seconds)
+    print(f"the run has ended: wrote {target}")
+
+
+def read_words(words):
+    """(folder, picture, seconds between looks or None) from a command line; dies if it is none."""
+    seconds = None
+    paths = []
+    for word in words:
+        key, equals, number = word.partition("=")
+        if key == "--follow":
+            try:
+                seconds = float(number) if equals else SECONDS
+            except ValueError:
+                seconds = math.nan
+            if not 0 < seconds < math.inf:
+                sys.exit(f"error: {word}: give seconds above 0, such as --follow={SECONDS}")
+        else:
+            paths.append(Path(word))
+    if len(paths) != 2 or paths[1].name.startswith("--"):
+        sys.exit(f"error: {USAGE}")
+    return *paths, seconds
+
+
+def main():
+    folder, target, seconds = read_words(sys.argv[1:])
+    if seconds:
+        try:
+            follow(folder, target, seconds)
+        except KeyboardInterrupt:
+            print(f"stopped following {folder}/log.csv")
+        return
+    lines, summary = read_run(folder)
+    if lines is None:
+        sys.exit(f"error: no {folder}/log.csv: give the out_dir of a run")
+    draw_run(lines, summary, target)
     print(f"wrote {target}")
 
 

@@ -14,6 +14,7 @@ from config import dataset_names, die
 from data import SEGMENT, N
 from runtime.device import machine_peak, peak_memory
 from runtime.run_folder import Log
+from runtime.watch import Watch
 
 WORSE = 0.005  # bits by which the last evaluation exceeds the best, from which on a run says so
 MANY_PASSES = 20  # over the data of a genome, from which on a run says so
@@ -52,6 +53,7 @@ class Progress:
         self.team = team
         self.machine, peak = machine_peak(team.device)
         self.peak_flops = peak * team.world
+        self.watch = Watch(settings, folder, run) if team.leads else None
         self.log = Log(folder.log, run.step, run.evaluated) if team.leads else None
 
     def introduce(self, model, val_windows):
@@ -122,6 +124,9 @@ class Progress:
             others = zip(self.genomes[1:], run.other_vals)
             texts = [" ".join([name, *(f"{v:.5f}" for v in val.values())]) for name, val in others]
             self.log.add(dict(row, val_bits_others="; ".join(texts)))
+            for name, val in zip(self.genomes[1:], run.other_vals):
+                row.update({f"val_bits_{key} on {name}": value for key, value in val.items()})
+            self.watch.add(row)
 
     def steps(self, run, factor, clock, scaler):
         """Print and log the steps since the last line; dies if a loss was not finite.
@@ -153,6 +158,7 @@ class Progress:
         )
         if self.log:
             self.log.add(row)
+            self.watch.add(row)
         left = (self.settings["max_iters"] - run.step) * seconds / steps
         self.team.say(self.step_line(row, run, spikes, left))
 
@@ -206,8 +212,10 @@ class Progress:
         beside = [run.val.get(f"{place}_unique", math.nan) for place in ("elements", "flanks")]
         if math.isfinite(beside[0]):
             say("this model on unique bases: elements {:.4f}, their flanks {:.4f}".format(*beside))
-        if run.best_bits < run.val["all"] - WORSE:
-            say(f"{self.folder.best} is better, of an earlier step: {run.best_bits:.4f} bits")
+        best_by = self.settings["best_by"]
+        if run.best_bits < run.val[best_by] - WORSE:
+            line = f"{self.folder.best} is better, of an earlier step: {run.best_bits:.4f} bits"
+            say(line if best_by == "all" else f"{line} of {best_by}")
         summary = self.summary(run)
         self.write_summary(dict(summary, table=rows))
         say()

@@ -16,7 +16,8 @@ from runtime.checkpoint import read_checkpoint, save_checkpoint
 
 # Settings that may change when a run is continued; all others make it what it is.
 FREE = {"out_dir", "dataset", "device", "dtype", "compile", "batch_size"}
-FREE |= {"log_interval", "eval_interval", "markov_order"}
+FREE |= {"log_interval", "eval_interval", "markov_order", "patience", "keep_every"}
+FREE |= {"wandb_log", "wandb_project", "wandb_run_name", "tensorboard_log"}
 
 
 @dataclass
@@ -27,7 +28,8 @@ class Run:
     seconds: float = 0.0  # of training, evaluations not counted
     val: dict | None = None  # the last evaluation: bits per base of all, repeats, unique
     evaluated: int = 0  # the step that it was made at
-    best_bits: float = math.inf  # the least `all` of any evaluation
+    best_bits: float = math.inf  # the least of any evaluation, of the loss that best_by names
+    waited: int = 0  # evaluations since then
     bases: int = 0  # seen, over all processes; N is not counted
     other_vals: list = field(default_factory=list)  # val of the genomes beside the main one
     since_log: list = field(default_factory=list)  # (loss, gradient norm) since the last log line
@@ -114,6 +116,7 @@ def resume(held, source, learner, settings, about, team):
         run = Run(held["step"], held["seconds"], held["val"], held["evaluated"], held["best_bits"])
         run.bases = held.get("bases", run.step * settings["batch_tokens"])
         run.other_vals = held.get("other_vals", [])
+        run.waited = held.get("waited", 0)
         run.since_log = list(held["since"].to(team.device))
         learner.optimizers.load_state_dict(held["optimizers"])
         if held["scaler"]:
@@ -129,11 +132,13 @@ def resume(held, source, learner, settings, about, team):
     if differs:
         line += f", changing: {changes}"
     team.say(line)
-    if not same_data or held["config"]["eval_tokens"] != settings["eval_tokens"]:
+    other_loss = held["config"].get("best_by", "all") != settings["best_by"]
+    if not same_data or held["config"]["eval_tokens"] != settings["eval_tokens"] or other_loss:
         run.val = None  # of other bases: to be scored anew
         run.other_vals = []
         run.evaluated = 0
         run.best_bits = math.inf
+        run.waited = 0
     return run
 
 
@@ -177,5 +182,6 @@ def make_checkpoint(learner, run, about, folder):
         best_bits=run.best_bits,
         bases=run.bases,
         other_vals=run.other_vals,
+        waited=run.waited,
         since=torch.stack(run.since_log).cpu() if run.since_log else torch.empty(0, 2),
     )

@@ -29,7 +29,7 @@ COLUMNS = [
 
 
 class RunFolder:
-    """The files of a run: .last and .best (checkpoints), .log (CSV) and .summary (JSON)."""
+    """The files of a run: .last and .best (checkpoints), .log (CSV), .summary (JSON), .wandb_id."""
 
     def __init__(self, path):
         self.path = Path(path)
@@ -37,6 +37,11 @@ class RunFolder:
         self.best = self.path / "best.pt"
         self.log = self.path / "log.csv"
         self.summary = self.path / "summary.json"
+        self.wandb_id = self.path / "wandb_id.txt"
+
+    def kept(self, step):
+        """The checkpoint of a step that keep_every keeps."""
+        return self.path / f"ckpt-{step}.pt"
 
     def newest_checkpoint(self):
         """The last state or, if that is gone, the best one; None if there is neither."""
@@ -47,7 +52,9 @@ class RunFolder:
 
     def set_aside(self):
         """Rename what an earlier run left to *.old; returns the old names."""
-        moved = [path for path in (self.last, self.best, self.log) if path.exists()]
+        ours = [self.last, self.best, self.log, self.wandb_id]
+        ours += sorted(self.path.glob("ckpt-*.pt"))
+        moved = [path for path in ours if path.exists()]
         for path in moved:
             path.replace(f"{path}.old")
         return moved

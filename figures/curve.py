@@ -86,7 +86,10 @@ def draw_run(lines, summary, target):
 
 def follow(folder, target, seconds):
     """Draw whenever the log has changed, until there is a summary.json: the run has ended."""
-    print(f"{target} follows {folder}/log.csv, a look every {seconds:g} s; Ctrl-C ends this")
+    print(
+        f"{target} follows {folder}/log.csv, a look every {seconds:g} s; Ctrl-C ends this",
+        flush=True,
+    )
     drawn = None
     waits = False
     while True:

@@ -10,7 +10,6 @@ import os
 import uuid
 
 from config import die
-from runtime.run_folder import read_rows
 
 PACKAGES = {  # setting -> what is imported, and what pip installs for it
     "wandb_log": ("wandb", "wandb"),
@@ -51,32 +50,21 @@ def named_values(row):
     return values
 
 
-def rows_before(path):
-    """{(step, whether it is of an evaluation)} of the whole rows of a log.csv, before a resumed run
-    drops those that it will write again.
-    """
-    found = set()
-    if path.exists():
-        for row in read_rows(path):
-            if None not in row.values():  # else cut off as it was written
-                found.add((row["step"], row["val_bits_all"] != ""))
-    return found
-
-
 class Wandb:
     """A run in Weights & Biases. Its id is kept in the folder, so that a resumed run goes on in the
-    same one; steps that are done again after a crash are not logged again.
+    same one.
+
+    wandb takes no row of a number below its last one's. So rows are numbered by their steps, and
+    what is done again after a crash is there once: as it was first, if that had arrived.
     """
 
     name = "wandb"
+    mend = "wandb login, or WANDB_MODE=offline in the environment"
 
     def __init__(self, settings, folder, run):
         import wandb
 
-        self.sent = set()
-        if folder.wandb_id.exists():
-            self.sent = rows_before(folder.log)
-        else:
+        if not folder.wandb_id.exists():
             folder.wandb_id.write_text(uuid.uuid4().hex[:8])
         self.run = wandb.init(
             project=settings["wandb_project"],
@@ -86,14 +74,13 @@ class Wandb:
             config=settings,
             dir=str(folder.path),
         )
-        self.run.define_metric("bases")
         self.run.define_metric("step")
-        self.run.define_metric("*", step_metric="step")  # bases can be chosen as an axis there
+        self.run.define_metric("*", step_metric="step")  # or choose bases, which is in every row
 
     def add(self, step, bases, values):
-        key = (str(step), "val/bits_all" in values)
-        if key not in self.sent:
-            self.run.log(dict(values, step=step, bases=bases))
+        is_evaluation = "val/bits_all" in values  # its row comes after the step's own
+        number = 2 * step + is_evaluation
+        self.run.log(dict(values, step=step, bases=bases), step=number)
 
 
 class TensorBoard:
@@ -102,6 +89,7 @@ class TensorBoard:
     """
 
     name = "tensorboard"
+    mend = "leave tensorboard_log away"
 
     def __init__(self, settings, folder, run):
         from torch.utils.tensorboard import SummaryWriter
@@ -118,7 +106,7 @@ class TensorBoard:
 
 
 class Watch:
-    """All that the settings ask for; made before log.csv is opened for more rows."""
+    """All that the settings ask for."""
 
     def __init__(self, settings, folder, run):
         self.watchers = []
@@ -128,8 +116,7 @@ class Watch:
             try:
                 self.watchers.append(kind(settings, folder, run))
             except Exception as error:  # theirs are of many kinds
-                hint = " (wandb login, or WANDB_MODE=offline)" if kind is Wandb else ""
-                die(f"{kind.name} does not start: {first_line(error)}{hint}; or leave it away")
+                die(f"{kind.name} does not start ({first_line(error)}): {kind.mend}")
 
     def add(self, row):
         """Log a row of log.csv, a dict; a watcher that fails is left out from then on."""

@@ -3,6 +3,7 @@ script as a user does.
 """
 
 import hashlib
+import importlib
 import json
 import os
 import runpy
@@ -134,6 +135,8 @@ def run(*words, torchrun=0, cwd=ROOT, start=(), **kwargs):
 def run_in_fork(words, cwd):
     """Run a script in a copy of this process, which has loaded torch: some three seconds less."""
     words = list(map(str, words))
+    if words[0] == "train.py":
+        importlib.import_module("torch._dynamo")  # which its optimisers load: seconds, here once
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = os.fork()
         if child == 0:

@@ -634,8 +634,8 @@ def out_of_patience(run, team):
     if not patience or run.waited < patience or run.evaluated != run.step:
         return False
     team.say(
-        f"ending after step {run.step}: no better {best_by} in {run.waited} evaluations; "
-        "a larger patience, or 0, goes on"
+        f"ending after step {run.step}: {run.waited} evaluations were no better than best.pt, by "
+        f"{best_by}; a larger patience, or 0, goes on"
     )
     return True
 

@@ -21,6 +21,7 @@ NAMES = {  # a column of log.csv -> its name elsewhere; losses of validation hav
     "lr": "train/lr",
     "grad_norm": "train/grad_norm",
     "tokens_per_second": "train/bases_per_second",
+    "mfu": "train/mfu",
 }
 
 

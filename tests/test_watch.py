@@ -185,7 +185,9 @@ def test_patience_ends_a_run_as_max_iters_does(genome_folder, tmp_path):
     whole = tmp_path / "whole"
     process = train(genome_folder, whole, *STILL)
     assert process.returncode == 0, process.stderr
-    assert "ending after step 3: no better all in 2 evaluations" in process.stdout
+    assert (
+        "ending after step 3: 2 evaluations were no better than best.pt, by all" in process.stdout
+    )
     assert process.stdout.strip().endswith(f"checkpoint: {whole / 'ckpt.pt'}")
     held = load(whole / "ckpt.pt")
     assert (held["step"], load(whole / "best.pt")["step"]) == (3, 1)

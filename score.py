@@ -7,7 +7,7 @@
   python score.py --saturate=chr21:22000000-22001000 --out=saturation.tsv
   python score.py --fasta=sequences.fa --embed --out=states.npy
 
-One of the five inputs; "-" is standard input, and as --out standard output. A sequence's score is
+One of the four inputs; "-" is standard input, and as --out standard output. A sequence's score is
 its log-likelihood, in nats; N's are not counted. A variant's score is the log-likelihood of the
 genome around it with ALT minus that with REF: below 0, ALT is the less likely. The output has the
 input's order. Notes go to standard error. docs/scoring.md says what each column is.
@@ -289,7 +289,7 @@ def main(words=None):
             path = open_input(fasta or bed, "fasta" if fasta else "bed", folder)
             chroms = run_sequences(model, genome, path, at_once, bar)
     if chroms:
-        say(about_names(chroms, checkpoint["data"], "they"))
+        say(about_names(chroms, checkpoint["data"], "these"))
 
 
 if __name__ == "__main__":

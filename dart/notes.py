@@ -101,7 +101,9 @@ def about_names(chroms, data, what="variants"):
     """
     trained = {read_part(part)[0] for about in all_data(data) for part in about.get("train", ())}
     seen = [name for name in dict.fromkeys(chroms) if name in trained]
-    line = f"{what} lie on {len(set(chroms))} chromosomes, of which pretraining saw, by name, "
+    n = len(set(chroms))
+    held = "1 chromosome" if n == 1 else f"{n} chromosomes"
+    line = f"{what} lie on {held}, of which pretraining saw, by name, "
     line += ", ".join(seen) or "none"
     if seen:
         line += "; MIND: the bases there it has read"

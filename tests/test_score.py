@@ -489,3 +489,13 @@ def test_files_that_are_none(score, world, tmp_path):
     done = score(f"--bed={bed}", f"--out={out}")
     assert done.returncode == 0 and "1 over the end" in done.stderr and "chr77" in done.stderr
     assert len(out.read_text().splitlines()) == 2
+
+
+def test_the_picture_of_a_saturation(score, tmp_path):
+    table = tmp_path / "s.tsv"
+    assert score("--saturate=chr22:380-480", f"--out={table}").returncode == 0
+    picture = tmp_path / "s.png"
+    done = run("figures/saturation.py", table, picture)
+    assert done.returncode == 0 and picture.read_bytes().startswith(b"\x89PNG"), done.stderr
+    table.write_text("chrom\tstart\n")
+    one_line_error(run("figures/saturation.py", table, picture), "--saturate")

@@ -12,8 +12,10 @@ from statistics import median
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
-from data import Genome, Mixture, Windows
+from data import Genome, Mixture, Windows, decode
+from experiments.bench.measure import medians, ratio_spread
 from experiments.bench.training import FLAGSHIP, LAPTOP, TINY
 from model import GPT, GPTConfig
 
@@ -135,9 +137,8 @@ def made_up_genome(folder, rng):
 
 
 def measure_evaluation(table, team, quick=False):
-    """Task 1: pairs made and pairs scored a second."""
-    from dart.pairs import WINDOW, make_pairs
-    from dart.zero_shot import score
+    """Task 1: pairs made and pairs scored a second, and variants of score.py."""
+    from dart.pairs import make_pairs
 
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as name:
@@ -149,10 +150,41 @@ def measure_evaluation(table, team, quick=False):
         rate = table.rate(CPU, lambda: make_pairs(genome, elements)) * len(elements)
         table.row("eval", f"pairs made, {len(elements):,} elements", rate, "pairs/s")
         pairs = make_pairs(genome, elements[: 64 if quick else 256])[0]
+        measure_scores(table, team, genome, pairs, quick)
+
+
+def measure_scores(table, team, genome, pairs, quick):
+    """Pairs of Task 1 scored a second, and beside them single-base variants of score.py in windows
+    as long: on both strands a variant is as many bases as two pairs.
+    """
+    from dart.pairs import WINDOW
+    from dart.zero_shot import score
+    from scoring.variants import Variant, score_variants
+
     shape = FLAGSHIP if team.device.type == "cuda" else LAPTOP
     model = GPT(GPTConfig(block_size=512, **(TINY if quick else shape))).to(team.device).eval()
     at_once = 8 if team.device.type == "cpu" else 128
+    snvs = []
+    for pos in range(1000, 1000 + 500 * (len(pairs) // 2), 500):
+        ref = decode(genome.fetch("chr5", pos - 1, pos))
+        snvs.append(Variant("chr5", pos, ".", ref, "C" if ref == "A" else "A"))
+    flank = WINDOW // 2
+    no_bar = tqdm(disable=True)
+    runs = {
+        "pairs": lambda: score(model, pairs, at_once, device=team.device),
+        "variants": lambda: score_variants(model, snvs, genome, flank, "both", at_once, no_bar),
+    }
     with team.autocast:
-        rate = table.rate(team.device, lambda: score(model, pairs, at_once, device=team.device))
-    case = f"pairs scored, {model.config.n_layer} x {model.config.n_embd}, windows of {WINDOW}"
-    table.row("eval", case, rate * len(pairs), "pairs/s")
+        turns = table.turns(team.device, runs)
+    rates = medians(turns)
+    shape = f"{model.config.n_layer} x {model.config.n_embd}"
+    case = f"pairs scored, {shape}, windows of {WINDOW}"
+    table.row("eval", case, rates["pairs"] * len(pairs), "pairs/s")
+    bases = {"pairs": 2 * WINDOW * len(pairs), "variants": 4 * (2 * flank + 1) * len(snvs)}
+    spread = [
+        share * bases["variants"] / bases["pairs"]
+        for share in ratio_spread(turns, "variants", "pairs")
+    ]
+    case = f"variants scored, {shape}, both strands"
+    args = (rates["variants"] * bases["variants"], "bases/s", "the pairs")
+    table.row("eval", case, *args, rates["pairs"] * bases["pairs"], spread)

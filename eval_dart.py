@@ -377,12 +377,16 @@ def run_task5(gpt, genome, checkpoint, settings):
     about.append(notes.about_names(found.chrom, checkpoint["data"]))
     about.append(notes.about_precision(gpt.precision))
     results = Results(settings, checkpoint["step"], about, json)
-    for candidate in likelihood_rows(gpt, count_markov(genome)):
+    at_once = windows_at_once(gpt.device.type)
+
+    def judge_by(name, candidate, read, whole=False):
         began = time.perf_counter()
-        result = judge_variants(
-            candidate, windows, found, windows_at_once(gpt.device.type), context
-        )
-        results.record(candidate.name, "variants", result, time.perf_counter() - began)
+        result = judge_variants(candidate, windows, found, at_once, read, whole)
+        results.record(name, "variants", result, time.perf_counter() - began)
+
+    for candidate in likelihood_rows(gpt, count_markov(genome)):
+        judge_by(candidate.name, candidate, context)
+    judge_by(f"this model, all of {WINDOW} bases", gpt, WINDOW, whole=True)
     print_variants(results, kind)
 
 

@@ -119,7 +119,7 @@ LIMITS = {  # lowest and highest value
     "rc": (0, 1),
     "region_share": (0, 1),
     "region_from": (0, 1),
-    "flank": (0, 2**20),
+    "flank": (0, 10_000),
     "repeat_weight": (0, 1e6),
     "warmup": (0, 1),
     "cooldown": (0, 1),
@@ -619,6 +619,8 @@ def check_settings(settings):
             f"init_from = {init_from}: give auto, scratch, resume, or the file of a checkpoint, "
             "such as out/ckpt.pt"
         )
+    if regions and region_share == 0:
+        die("region_share = 0 reads no regions: give it a share above 0, or leave regions away")
     if compile not in ("auto", True, False):
         die(f"compile = {compile!r}: give auto, True or False")
     losses = list(measured(np.empty(0, np.uint8)))

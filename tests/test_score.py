@@ -324,6 +324,9 @@ def test_variants_without_a_score_are_named(score, world, tmp_path):
     assert notes["off"] == notes["telomere"] == "off the end of the chromosome"
     assert "N" in notes["gap"] and "N" in notes["end"]
     assert "without a score" in done.stderr and "1 symbolic ALT" in done.stderr
+    packed = tmp_path / "v.vcf.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "v.vcf").read_bytes()))
+    assert score(f"--vcf={packed}").stdout == done.stdout
 
 
 def test_mistakes_with_variants(score, world, tmp_path):

@@ -87,6 +87,8 @@ def test_variants(evaluate, dsqtls, tmp_path):
     models = json.loads((tmp_path / "r.json").read_text())["models"]
     assert models["this model"]["variants"]["one_strand"]["significant"] == 20
     assert models["this model"]["variants"]["one_strand"]["pearson"]["value"] is not None
+    whole = models["this model, all of 350 bases"]["variants"]["both_strands"]
+    assert whole["pearson"] != models["this model"]["variants"]["both_strands"]["pearson"]
 
 
 def test_mistakes_are_one_line(evaluate, dsqtls, tmp_path):

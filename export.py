@@ -52,15 +52,8 @@ def check_place(folder):
     foreign = sorted(names - FILES)
     if foreign:
         die(f"--out={folder} holds {foreign[0]}, which is no export's: name another folder")
-    if names and "modeling_dna.py" not in names:
+    if names and "model.py" not in names:  # the file that is written first
         die(f"--out={folder} holds {min(names)} and is no earlier export: name another folder")
-
-
-def replace_folder(old, new):
-    """Move the folder `new` to the place of `old`, which is removed if it is there."""
-    if old.exists():
-        shutil.rmtree(old)
-    os.replace(new, old)
 
 
 def write_folder(folder, model, checkpoint, save):
@@ -69,9 +62,7 @@ def write_folder(folder, model, checkpoint, save):
     save: safetensors' function from {name: tensor} to bytes.
     """
     temporary = Path(f"{folder}.tmp")
-    check_place(temporary)
-    if temporary.exists():
-        shutil.rmtree(temporary)  # of an export that was cut off
+    remove_export(temporary)  # of a command that was cut off
     temporary.mkdir()
     for path in COPIED:
         shutil.copyfile(path, temporary / path.name)
@@ -80,9 +71,26 @@ def write_folder(folder, model, checkpoint, save):
     write_json(temporary / "config.json", model_config(checkpoint["model_args"]))
     write_json(temporary / "generation_config.json", {"bos_token_id": N, "use_cache": False})
     write_json(temporary / "tokenizer_config.json", tokenizer_config(model))
-    card = model_card(model, checkpoint, folder.name)
+    card = model_card(model, checkpoint, folder.absolute().name)
     (temporary / "README.md").write_text(card, encoding="utf-8")
-    replace_folder(folder, temporary)
+    move_folder(temporary, folder)
+
+
+def move_folder(new, place):
+    """Move a folder to a place where an earlier export may be."""
+    aside = Path(f"{place}.old")
+    remove_export(aside)
+    if place.exists():
+        os.replace(place, aside)
+    os.replace(new, place)
+    remove_export(aside)
+
+
+def remove_export(folder):
+    """Remove a folder if it is there; dies if it holds anything that is no export's."""
+    check_place(folder)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def write_json(path, content):
@@ -165,7 +173,8 @@ they can be copied. It has not been tested for any medical use."""
 
 
 def bullets(lines):
-    return "\n".join(f"- {line}" for line in lines)
+    """A list in Markdown; a line that is indented is an item already."""
+    return "\n".join(line if line.startswith("  - ") else f"- {line}" for line in lines)
 
 
 def about_model(model):
@@ -191,24 +200,34 @@ def about_data(checkpoint):
 
 
 def about_genome(about, genomes):
-    """Lines on one genome: its name, where it came from, and which chromosomes were for what.
+    """Lines on one genome: its name, and below it where it came from, and which chromosomes were
+    for what.
 
     genomes: all that the model was trained on, since one may train on what another holds out.
     """
-    name = Path(about.get("dataset") or "a genome").name
-    lines = [f"{name}, fingerprint {about['fingerprint']}." if about.get("fingerprint") else name]
+    lines = [Path(about.get("dataset") or "a genome").name]
+    if about.get("fingerprint"):
+        lines[0] += f" (fingerprint of the prepared genome: {about['fingerprint']})"
     for source in about.get("source") or []:
-        lines.append(f"{name}: from {source.get('url') or source.get('file')}, md5 {source['md5']}")
+        line = f"  - from {source.get('url') or source.get('file')}"
+        if source.get("md5"):
+            line += f", md5 {source['md5']}"
+        lines.append(line)
     trained = about.get("train", [])
     if trained:
-        lines.append(f"{name}: trained on {', '.join(trained)}.")
-    unseen = [part for part in about.get("val", []) if not seen(part, about, genomes, ["train"])]
-    if unseen:
-        lines.append(f"{name}: never trained on {', '.join(unseen)}, which scored its checkpoints.")
-    unseen = [p for p in about.get("test", []) if not seen(p, about, genomes, ["train", "val"])]
-    if unseen:
-        lines.append(f"{name}: never saw {', '.join(unseen)}.")
+        lines.append(f"  - trained on {', '.join(trained)}")
+    scored = unseen(about, "val", genomes, ["train"])
+    if scored:
+        lines.append(f"  - scored, and chosen among checkpoints, on {', '.join(scored)}")
+    never = unseen(about, "test", genomes, ["train", "val"])
+    if never:
+        lines.append(f"  - never saw {', '.join(never)}")
     return lines
+
+
+def unseen(about, split, genomes, splits):
+    """Names of a genome's chromosomes in a split that no genome has in any of the splits."""
+    return [part for part in about.get(split, []) if not seen(part, about, genomes, splits)]
 
 
 def seen(part, about, genomes, splits):

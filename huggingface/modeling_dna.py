@@ -4,6 +4,7 @@ All computing is in model.py, which lies beside this file, unchanged. Works with
 and 5.
 """
 
+import torch
 import torch.nn.functional as F
 from transformers import GenerationMixin, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
@@ -60,7 +61,7 @@ class DNAModel(PreTrainedModel):
             )
         if attention_mask is not None and (attention_mask[:, 1:] > attention_mask[:, :-1]).any():
             raise ValueError("padding before the DNA: this model has none, pad at the right")
-        if not self.gpt.wte.weight.is_floating_point() or self.gpt.wte.weight.itemsize < 4:
+        if self.gpt.wte.weight.dtype != torch.float32:
             raise ValueError("load the weights as float32; for half precision use torch.autocast")
 
     def forward(self, input_ids, attention_mask=None, output_hidden_states=False, return_dict=True):

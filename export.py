@@ -94,6 +94,7 @@ def remove_export(folder):
 
 
 def write_json(path, content):
+    """Write a dict as a JSON file."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
@@ -124,6 +125,7 @@ def model_config(model_args):
 
 
 def tokenizer_config(model):
+    """What tokenizer_config.json says; the tokens themselves are in tokenization_dna.py."""
     return {
         "tokenizer_class": "DNATokenizer",
         "auto_map": {"AutoTokenizer": ["tokenization_dna.DNATokenizer", None]},
@@ -141,11 +143,10 @@ def model_card(model, checkpoint, name):
         f"# {name}",
         about_model(model),
         HOW_TO_LOAD.format(name=name),
-        "## What it was trained on",
-        bullets(about_data(checkpoint)),
-        "## For how long",
-        bullets(about_training(checkpoint)),
     ]
+    if checkpoint["data"]:
+        chapters += ["## What it was trained on", bullets(about_data(checkpoint))]
+    chapters += ["## For how long", bullets(about_training(checkpoint))]
     scores = about_scores(checkpoint)
     if scores:
         chapters += ["## What it scored", scores]
@@ -178,6 +179,7 @@ def bullets(lines):
 
 
 def about_model(model):
+    """A paragraph on the model's kind and size."""
     weights = sum(p.numel() for p in model.parameters())
     config = model.config
     return (

@@ -192,6 +192,7 @@ SCRIPTS = [
     "train.py",
     "sample.py",
     "eval_dart.py",
+    "export.py",
     "prepare_hg38.py",
     "experiments/bench/__main__.py",
 ]

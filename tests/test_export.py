@@ -223,7 +223,15 @@ def test_a_checkpoint_that_says_little_has_a_short_card(ckpt, tmp_path):
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "out/README.md").read_text()
     assert "1,234 steps" in card
-    for words in ("bases read", "never saw", "What it scored", "None", "nan", "fingerprint"):
+    for words in (
+        "bases read",
+        "never saw",
+        "What it scored",
+        "trained on",
+        "None",
+        "nan",
+        "fingerprint",
+    ):
         assert words not in card
 
 

@@ -17,7 +17,6 @@ the result.
 import math
 import os
 import time
-from pathlib import Path
 
 # torch reads this as it loads: threads that wait leave their core to others
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -50,6 +49,7 @@ from markov import Markov
 from model import GPT
 from runtime.checkpoint import load_model
 from runtime.device import pick_device
+from runtime.output import check_output
 
 ckpt = "out/ckpt.pt"  # the model to evaluate
 task = 1  # 1 | 2 | 5
@@ -116,8 +116,7 @@ def check_settings(settings):
     for number, key in NEEDED.items():
         if task == number and not settings[key]:
             die(f"--task={number} needs --{key}=FILE: {read_script(__file__)[1][key]}")
-    if json and not Path(json).absolute().parent.is_dir():
-        die(f"{json}: no such folder: make it first")
+    check_output(json or "-", "json")
 
 
 def check_model(model):

@@ -11,7 +11,6 @@ error.
 
 import hashlib
 import math
-import os
 import re
 import sys
 from contextlib import nullcontext
@@ -26,6 +25,7 @@ from data import Genome, N, decode, encode
 from model import LETTERS
 from runtime.checkpoint import load_model
 from runtime.device import pick_device
+from runtime.output import check_output, open_output
 
 ckpt = "out/ckpt.pt"  # the checkpoint to sample from
 start = ""  # what to continue: DNA, FILE:path or chr21:22000000-22000500; its end if it is too long
@@ -299,8 +299,7 @@ def check_settings():
             die(f"--{name}={value}: give at least {low}")
     if temperature < 0 or top_k > LETTERS or not 0 <= seed < 2**63:
         die("--temperature must be 0 or more, --top_k at most 4, --seed from 0 to 2**63 - 1")
-    if out and not Path(out).absolute().parent.is_dir():
-        die(f"--out={out}: no such folder: make it first")
+    check_output(out or "-")
 
 
 def choose_device():
@@ -369,16 +368,6 @@ def to_fasta(prompt, new, told):
     return "\n".join(lines) + "\n"
 
 
-def write(text):
-    """To the file `out`, whole or not at all, or to standard output."""
-    if not out:
-        sys.stdout.write(text)
-        return
-    temporary = Path(f"{out}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, out)
-
-
 def main():
     check_settings()
     dev, precision, autocast = choose_device()
@@ -391,7 +380,8 @@ def main():
         told = f"{genome.find(chrom)}:{low}-{high}"
     with autocast:
         new = draw_records(model, prompt, precision)
-    write(to_fasta(prompt, new, told))
+    with open_output(out or "-") as file:
+        file.write(to_fasta(prompt, new, told))
     for line in summarise(new, genome):
         print(line, file=sys.stderr)
 

@@ -30,14 +30,14 @@ from dart.notes import about_names
 from data import ALPHABET, Genome, N
 from runtime.checkpoint import load_model
 from runtime.device import pick_device
+from runtime.output import check_output, open_array, open_output, write_row
 from sample import parse_locus, read_locus
 from scoring.embeddings import POOLS
 from scoring.embeddings import embed as embed_sequences
 from scoring.likelihood import STRANDS, on_strands
-from scoring.output import check_output, open_array, open_output, write_row
 from scoring.saturation import saturate as saturate_region
-from scoring.sequences import Skipped, from_fasta, in_chunks, open_bed, open_input
-from scoring.variants import batched, read_variants, refuse_other_assembly, score_variants
+from scoring.sequences import from_bed, from_fasta, in_chunks, open_bed, open_input
+from scoring.variants import batched, check_all, read_variants, score_variants
 
 ckpt = "out/ckpt.pt"  # the model
 fasta = ""  # score its records; names may come again
@@ -48,9 +48,9 @@ out = "-"  # the file to write; -: standard output
 per_base = False  # of a BED or FASTA: bits of each base, as bedGraph
 embed = False  # of a BED or FASTA: the model's states instead of scores, as .npy
 layer = -1  # of embed: after this many blocks; -1: after all
-pool = "mean"  # of embed: mean | last | none
+pool = ""  # of embed: mean | last | none; "": mean
 strand = ""  # both | forward | reverse; "": both, for embed forward
-flank = -1  # bases on either side that are read too; -1: 0 for a BED, for a VCF half a context
+flank = -1  # bases beside it read too; -1: of bed 0, of vcf half a context, of saturate an eighth
 dataset = ""  # a prepared genome; "": the one that the checkpoint was trained on
 batch_size = 0  # windows at once through the model; 0: 128 on a GPU, 8 on a CPU (its cache)
 device = "auto"  # auto | cuda | cpu | mps | cuda:1 ...
@@ -58,8 +58,9 @@ dtype = "float32"  # auto, bfloat16 and float16 are faster on a GPU, and rough: 
 # ---- end of settings
 
 LN2 = math.log(2)
+AT_LEAST = {"flank": -1, "layer": -1, "batch_size": 0}
 INPUTS = ("fasta", "bed", "vcf", "saturate")
-VARIANTS_AT_ONCE = 1000
+BATCHES = 4  # whose rows are written together
 
 
 # ---- what may be wrong
@@ -72,10 +73,13 @@ def check_settings(settings):
         die(f"give one of --fasta, --bed, --vcf and --saturate, not {len(given)} of them: --help")
     if strand not in ("", *STRANDS):
         die(f"--strand={strand}: give one of {', '.join(STRANDS)}")
-    if pool not in POOLS:
+    if pool not in ("", *POOLS):
         die(f"--pool={pool}: give one of {', '.join(POOLS)}")
-    if flank < -1 or layer < -1 or batch_size < 0:
-        die("--flank and --layer are -1 or more, --batch_size is 0 or more")
+    for key, low in AT_LEAST.items():
+        if settings[key] < low:
+            die(f"--{key}={settings[key]}: give at least {low}")
+    if (pool or layer >= 0) and not embed:
+        die("--pool and --layer are of --embed")
     if fasta and flank > 0:
         die("--flank is for a genome: the records of a FASTA are read as they are")
     if (per_base or embed) and not (fasta or bed):
@@ -86,7 +90,7 @@ def check_settings(settings):
         die(f"--embed writes an array: name a file, such as --out=states.npy, not {out!r}")
     if saturate and parse_locus(saturate) is None:
         die(f"--saturate={saturate}: give a locus, such as chr21:22000000-22001000")
-    check_output(out)
+    check_output(out, inputs=(fasta, bed, vcf, ckpt))
 
 
 def check_model(model):
@@ -136,7 +140,7 @@ def score_sequences(model, sequences, labels, at_once, file, bar):
     kinds = [*strands, ""] if len(strands) == 2 else strands
     heads = [f"{head}_{kind}".rstrip("_") for head in ("sum", "mean", "bits") for kind in kinds]
     write_row(file, *labels, "known", *heads)
-    for chunk in in_chunks(sequences):
+    for chunk in in_chunks(sequences, BATCHES * at_once * model.config.block_size):
         bases = [sequence.bases for sequence in chunk]
         nats = on_strands(model, bases, strand or "both", at_once, bar)
         for i, sequence in enumerate(chunk):
@@ -154,7 +158,7 @@ def write_bedgraph(model, sequences, at_once, file, bar):
     """Write the bits that each known base costs, of two strands their mean, as bedGraph."""
     last = None  # the place of the last region
     in_order = True
-    for chunk in in_chunks(sequences):
+    for chunk in in_chunks(sequences, BATCHES * at_once * model.config.block_size):
         bases = [sequence.bases for sequence in chunk]
         nats = on_strands(model, bases, strand or "both", at_once, bar)
         for i, sequence in enumerate(chunk):
@@ -180,22 +184,33 @@ def write_embeddings(model, sequences, labels, at_once, bar):
     after = None if layer < 0 else layer
     with open_output(names) as file, open_array(out) as add:
         write_row(file, *labels, "first_row", "rows")
-        for chunk in in_chunks(sequences):
-            found = embed_sequences(model, chunk, pool, after, strand or "forward", at_once, bar)
+        for chunk in in_chunks(sequences, BATCHES * at_once * model.config.block_size):
+            found = embed_sequences(
+                model, chunk, pool or "mean", after, strand or "forward", at_once, bar
+            )
             for sequence, states in zip(chunk, found):
                 rows = np.atleast_2d(states)
                 write_row(file, *sequence.labels, add(rows), len(rows))
 
 
 def run_sequences(model, genome, path, at_once, bar):
-    """Score or embed what --fasta or --bed holds. Returns the chromosomes of a BED's regions."""
+    """Score or embed what --fasta or --bed holds. Returns the chromosomes of a BED's regions.
+
+    All of it is read once before: a mistake in its last line ends it at once, and the bar knows how
+    much there is.
+    """
     if fasta:
         labels = ("name", "length")
+        n = sum(len(sequence.bases) for sequence in from_fasta(path))
         sequences = from_fasta(path)
         chroms = []
     else:
         labels = ("chrom", "start", "end", "name")
-        sequences, chroms = open_bed(path, genome, max(0, flank))
+        regions = open_bed(path, genome)
+        n = sum(end - start + 2 * max(0, flank) for _, start, end, _, _ in regions)
+        sequences = from_bed(regions, genome, max(0, flank))
+        chroms = [name for *_, name in regions]
+    bar.reset(n * len(STRANDS[strand or ("forward" if embed else "both")]))
     if embed:
         write_embeddings(model, sequences, labels, at_once, bar)
         return chroms
@@ -218,29 +233,20 @@ def run_variants(model, genome, path, at_once, bar):
     heads = [f"llr_{name}" for name in strands]
     if len(strands) == 2:
         heads.append("llr")
-    skipped = Skipped()
-    chroms = []
+    around = flank_of_variant(model)
+    n, chroms, skipped = check_all(path, genome, around)
+    if skipped.counts:
+        say(f"without a score: {skipped.summary()}")
+    bar.reset(n * len(strands) * 2 * (2 * around + 1))
     with open_output(out) as file:
         write_row(file, "chrom", "pos", "id", "ref", "alt", *heads, "note")
-        for chunk in batched(read_variants(path), VARIANTS_AT_ONCE):
-            scores = score_variants(
-                model, chunk, genome, flank_of_variant(model), strand or "both", at_once, bar
-            )
-            for variant in chunk:
-                if variant.note:
-                    skipped.add(variant.note, variant.where)
-                else:
-                    chroms.append(genome.find(variant.chrom))
-            refuse_other_assembly(skipped, len(chroms), path, genome)
+        for chunk in batched(read_variants(path), BATCHES * at_once):
+            scores = score_variants(model, chunk, genome, around, strand or "both", at_once, bar)
             for i, variant in enumerate(chunk):
                 cells = [float(scores[name][i]) for name in strands]
                 if len(cells) == 2:
                     cells.append(sum(cells) / 2)
                 write_row(file, *variant.labels, *cells, variant.note or ".")
-        if not chroms:
-            die(f"{path} has no variant that can be scored: {skipped.summary()}")
-    if skipped.counts:
-        say(f"without a score: {skipped.summary()}")
     return chroms
 
 
@@ -250,6 +256,7 @@ def run_saturation(model, genome, at_once, bar):
     bases = read_locus(saturate, genome, "saturate")
     name = genome.find(chrom)
     after = behind_a_base(model)
+    bar.reset(2 * (end - start))
     forward, reverse = saturate_region(model, genome, name, start, end, after, at_once, bar)
     with open_output(out) as file:
         write_row(file, "chrom", "start", "end", "ref", "alt", "llr_forward", "llr_reverse", "llr")

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import torch
 
+from config import listed
 from dart.elements import OFFICIAL_ROWS, WINDOW
 from dart.pairs import unmasked
 from dart.zero_shot import TIE
@@ -100,11 +101,10 @@ def about_names(chroms, data, what="variants"):
     lies on them.
     """
     trained = {read_part(part)[0] for about in all_data(data) for part in about.get("train", ())}
-    seen = [name for name in dict.fromkeys(chroms) if name in trained]
-    n = len(set(chroms))
-    held = "1 chromosome" if n == 1 else f"{n} chromosomes"
-    line = f"{what} lie on {held}, of which pretraining saw, by name, "
-    line += ", ".join(seen) or "none"
+    names = list(dict.fromkeys(chroms))
+    seen = [name for name in names if name in trained]
+    line = f"{what} lie on {listed(names, 30)}; of these pretraining saw, by name, "
+    line += listed(seen, 30) if seen else "none"
     if seen:
         line += "; MIND: the bases there it has read"
     return line

@@ -79,6 +79,8 @@ def draw_run(lines, summary, target):
     try:
         figure.savefig(temporary, dpi=110, format=target.suffix[1:] or "png")
         os.replace(temporary, target)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: cannot write {target} ({error})")
     finally:
         temporary.unlink(missing_ok=True)
         plt.close(figure)

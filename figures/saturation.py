@@ -58,7 +58,6 @@ def draw_line(axes, start, letters, nats, most):
     axes.set_xticks(ticks, [f"{start + i:,}" for i in ticks], size=6)
     axes.set_yticks(range(4), LETTERS, size=7)
     axes.set_ylim(4.9, -0.5)
-    axes.set_xlim(-0.5, WIDTH - 0.5)
     axes.tick_params(length=2)
     axes.spines[:].set_visible(False)
     return image
@@ -70,16 +69,20 @@ def main():
     chrom, first, letters, nats = read(Path(sys.argv[1]))
     most = max(np.nanquantile(abs(nats), 0.99), 1e-6)
     starts = range(0, len(letters), WIDTH)
-    figure, lines = plt.subplots(
-        len(starts), 1, figsize=(11, 0.4 + 0.95 * len(starts)), layout="constrained", squeeze=False
-    )
+    width = min(WIDTH, len(letters))
+    size = (1.6 + 0.095 * width, 0.5 + 0.95 * len(starts))
+    figure, lines = plt.subplots(len(starts), 1, figsize=size, layout="constrained", squeeze=False)
     for axes, start in zip(lines[:, 0], starts):
         part = slice(start, start + WIDTH)
         image = draw_line(axes, first + start, letters[part], nats[part], most)
-    label = "log-likelihood ratio, nats"
-    figure.colorbar(image, ax=lines, label=label if len(starts) > 1 else "nats", aspect=15)
-    figure.suptitle(f"{chrom}, both strands; places 0-based", size=8)
-    figure.savefig(sys.argv[2], dpi=150)
+        axes.set_xlim(-0.5, width - 0.5)
+    figure.colorbar(image, ax=lines, label="nats", aspect=8 * len(starts), pad=0.01)
+    title = f"{chrom}, 0-based. Red: likelier with that base, blue: less likely"
+    figure.suptitle(title, size=8)
+    try:
+        figure.savefig(sys.argv[2], dpi=150)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: cannot write {sys.argv[2]} ({error})")
 
 
 if __name__ == "__main__":

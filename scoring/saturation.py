@@ -1,5 +1,7 @@
 """In-silico saturation mutagenesis: every base of a region replaced by each of the others."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -28,11 +30,13 @@ def saturate(model, genome, chrom, start, end, after, batch_size, bar):
 def one_strand(model, bases, place, after, batch_size, bar):
     """(n, 4) nats for the bases at `place`, a slice of (L,) bases; see saturate.
 
-    They are cut into chunks. A window holds a chunk, block_size / 2 bases before it, and those
-    behind it: as many as the context takes.
+    They are cut into chunks of one size. A window holds a chunk, block_size / 2 bases before it and
+    `after` behind it, and fits into the context.
     """
     before = model.config.block_size // 2
-    chunk = model.config.block_size - before - after
+    most = model.config.block_size - before - after  # bases of a chunk
+    n_chunks = math.ceil((place.stop - place.start) / most)
+    chunk = math.ceil((place.stop - place.start) / n_chunks)
     starts = range(place.start, place.stop, chunk)
     windows = np.full((len(starts), before + chunk + after), N, np.uint8)
     for row, first in zip(windows, starts):

@@ -13,14 +13,13 @@ from data.bed import bed_columns, read_row
 from data.fasta import NOT_DNA, TO_BASES, die_of_letter, read_fasta, without_white_space
 from data.files import check_regular
 
-AT_ONCE = 2**20  # bases in memory together with what is computed of them
-
 
 @dataclass
 class Sequence:
     """Bases to read, of which [start, end) are counted and the others are only read.
 
-    labels: what stands before its scores in the output. chrom, at: where its counted bases lie.
+    labels: what stands before its scores in the output. chrom, at: where its counted bases lie, in
+    the genome's names.
     """
 
     labels: tuple
@@ -82,17 +81,16 @@ def from_fasta(path):
         yield Sequence((name, len(bases)), bases & 7, 0, len(bases), name, 0)
 
 
-def open_bed(path, genome, flank):
-    """(a Sequence for each region of a BED on the genome, their chromosomes).
+def open_bed(path, genome):
+    """[(chrom, start, end, name, the genome's name of chrom), ...]: the regions of a BED.
 
-    flank: bases to either side that are read and not counted. Regions of no bases, on names that
-    the genome has not, or over a chromosome's end are left out, with a line on standard error. Dies
-    at a row that is none, and if no region is left.
+    Regions of no bases, on names that the genome has not, or over a chromosome's end are left out,
+    with a line on standard error. Dies at a row that is none, and if no region is left.
     """
     regions = []
-    chroms = []
     skipped = Skipped()
-    for number, columns in bed_columns(path, []):
+    said = []
+    for number, columns in bed_columns(path, said):
         chrom, start, end, _ = read_row(columns, f"{path} line {number}")
         where = f"{chrom}:{start}-{end}"
         name = genome.find(chrom)
@@ -104,33 +102,37 @@ def open_bed(path, genome, flank):
             skipped.add("over the end of the chromosome", where)
         else:
             label = columns[3].strip() if len(columns) > 3 else "."
-            regions.append((chrom, start, end, label))
-            chroms.append(name)
-    if not regions:
-        die(f"{path} has no region on {genome.folder}: {skipped.summary() or 'it is empty'}")
+            regions.append((chrom, start, end, label, name))
     if skipped.counts:
-        print(f"regions left out: {skipped.summary()}", file=sys.stderr)
-    sequences = (read_region(genome, region, flank) for region in regions)
-    return sequences, chroms
+        said.append(f"regions left out: {skipped.summary()}")
+    if not regions:
+        reason = "; ".join(said) or "it holds no rows"
+        die(f"{path} has no region on {genome.folder}: {reason}")
+    for line in said:
+        print(line, file=sys.stderr)
+    return regions
 
 
-def read_region(genome, region, flank):
-    """A region, (chrom, start, end, name), with its flanks, as a Sequence."""
-    chrom, start, end, _ = region
-    bases = genome.fetch(chrom, start - flank, end + flank) & 7
-    return Sequence(region, bases, flank, flank + end - start, chrom, start)
+def from_bed(regions, genome, flank):
+    """Yield a Sequence for each region that open_bed gives; flank: bases to either side that are
+    read and not counted.
+    """
+    for *labels, name in regions:
+        _, start, end, _ = labels
+        bases = genome.fetch(name, start - flank, end + flank) & 7
+        yield Sequence(tuple(labels), bases, flank, flank + end - start, name, start)
 
 
-def in_chunks(sequences):
-    """Yield lists of sequences, of AT_ONCE bases or one sequence at least."""
+def in_chunks(sequences, size):
+    """Yield lists of sequences, of `size` bases or of one sequence at least."""
     chunk = []
-    size = 0
+    n = 0
     for sequence in sequences:
         chunk.append(sequence)
-        size += len(sequence.bases)
-        if size >= AT_ONCE:
+        n += len(sequence.bases)
+        if n >= size:
             yield chunk
             chunk = []
-            size = 0
+            n = 0
     if chunk:
         yield chunk

@@ -8,6 +8,7 @@ from config import die
 from data import N, decode, encode, reverse_complement
 from data.files import read_lines
 from scoring.likelihood import STRANDS, log_likelihoods
+from scoring.sequences import Skipped
 
 COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT")
 DISAGREES = "REF is not the genome's"
@@ -30,7 +31,12 @@ class Variant:
 
     @property
     def where(self):
-        return f"{self.chrom}:{self.pos} {self.ref}>{self.alt}"
+        return f"{self.chrom}:{self.pos} {shortened(self.ref)}>{shortened(self.alt)}"
+
+
+def shortened(allele):
+    """An allele, of which a long one is cut."""
+    return allele if len(allele) <= 20 else f"{allele[:17]}..."
 
 
 def read_variants(path):
@@ -69,15 +75,15 @@ def batched(variants, n):
 
 
 def check(variant, genome, flank):
-    """Why a variant cannot be scored, or ""."""
+    """Why a variant cannot be scored, or ""; flank: bases on either side."""
     name = genome.find(variant.chrom)
     start = variant.pos - 1
     if name is None:
         return "not on the genome"
     if start < 0 or start + len(variant.ref) > genome.chroms[name]["length"]:
         return "off the end of the chromosome"
-    if variant.alt in (".", "*", "<*>", "<NON_REF>", ""):
-        return "no ALT"
+    if variant.alt in ("", ".", "*", "<*>", "<NON_REF>"):
+        return "ALT is no sequence"
     if any(letter in variant.alt for letter in "<>[]"):
         return "symbolic ALT"
     if set((variant.ref + variant.alt).upper()) - set("ACGT"):
@@ -87,9 +93,49 @@ def check(variant, genome, flank):
         return DISAGREES
     if variant.ref.upper() == variant.alt.upper():
         return "ALT is REF"
-    if max(len(variant.ref), len(variant.alt)) > flank:
+    low, high, alt = trim(variant)
+    if max(high - low, len(alt)) > flank:
         return f"longer than the {flank} bases on a side"
+    windows = allele_windows(variant, genome, flank)
+    if not all(same_known(pair) for pair in windows.values()):
+        return "N, or the chromosome's end, in one of its windows"
     return ""
+
+
+def same_known(windows):
+    """Whether two alleles' windows, (2, T), hold as many known bases: otherwise their
+    log-likelihoods do not compare.
+    """
+    known = (windows < N).sum(1)
+    return known[0] == known[1]
+
+
+def check_all(path, genome, flank):
+    """(how many variants of a VCF can be scored, the genome's names of their chromosomes, the
+    others as Skipped).
+
+    Dies if none can, and if REF is wrong more often than right: the VCF is of another assembly.
+    """
+    n = 0
+    chroms = {}
+    skipped = Skipped()
+    for variant in read_variants(path):
+        note = check(variant, genome, flank)
+        if note:
+            skipped.add(note, variant.where)
+        else:
+            n += 1
+            chroms[genome.find(variant.chrom)] = True
+    n_wrong = skipped.counts[DISAGREES]
+    if n_wrong > n:
+        die(
+            f"{path}: REF is not what {genome.folder} has at {n_wrong:,} of {n_wrong + n:,} "
+            f"variants, first {skipped.first[DISAGREES]}: give --dataset=FOLDER of the VCF's "
+            "assembly"
+        )
+    if n == 0:
+        die(f"{path} has no variant that can be scored: {skipped.summary()}")
+    return n, list(chroms), skipped
 
 
 def trim(variant):
@@ -139,13 +185,8 @@ def score_variants(model, variants, genome, flank, strand, batch_size, bar):
     pairs = {}  # number of a variant -> its windows
     for i, variant in enumerate(variants):
         variant.note = check(variant, genome, flank)
-        if variant.note:
-            continue
-        windows = allele_windows(variant, genome, flank)
-        if all(same_known(pair) for pair in windows.values()):
-            pairs[i] = windows
-        else:
-            variant.note = "an unknown base (N) in one of its windows"
+        if not variant.note:
+            pairs[i] = allele_windows(variant, genome, flank)
     scores = {}
     for name in STRANDS[strand]:
         both = [allele for windows in pairs.values() for allele in windows[name]]
@@ -156,24 +197,3 @@ def score_variants(model, variants, genome, flank, strand, batch_size, bar):
         scores[name] = np.full(len(variants), np.nan)
         scores[name][list(pairs)] = sums[:, 1] - sums[:, 0]
     return scores
-
-
-def same_known(windows):
-    """Whether two alleles' windows, (2, T), hold as many known bases: otherwise their
-    log-likelihoods do not compare.
-    """
-    known = (windows < N).sum(1)
-    return known[0] == known[1]
-
-
-def refuse_other_assembly(skipped, n_scored, path, genome):
-    """Die if REF is wrong more often than right: the VCF is of another assembly. skipped: the rows
-    without a score, n_scored: how many have one.
-    """
-    n_wrong = skipped.counts[DISAGREES]
-    if n_wrong > n_scored:
-        die(
-            f"{path}: REF is not what {genome.folder} has at {n_wrong:,} of {n_wrong + n_scored:,} "
-            f"variants, first {skipped.first[DISAGREES]}: give --dataset=FOLDER of the VCF's "
-            "assembly"
-        )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import os
 import subprocess
 import sys
 
@@ -319,6 +320,7 @@ def test_variants_without_a_score_are_named(score, world, tmp_path):
     assert found[0]["llr"] == found[1]["llr"] != found[2]["llr"]
     without = [row for row in found if row["note"] != "."]
     assert all(row["llr"] == row["llr_forward"] == "nan" for row in without) and len(without) == 11
+    assert notes["star"] == "ALT is no sequence"
     assert notes["wrong"] == "REF is not the genome's"
     assert notes["elsewhere"] == "not on the genome"
     assert notes["off"] == notes["telomere"] == "off the end of the chromosome"
@@ -336,6 +338,7 @@ def test_mistakes_with_variants(score, world, tmp_path):
     out = tmp_path / "o.tsv"
     done = score(f"--vcf={vcf(tmp_path, *wrong, right)}", f"--out={out}")
     one_line_error(done, "2 of 3", "assembly", "chr21:100")
+    assert score(f"--vcf={vcf(tmp_path, *wrong, right)}").stdout == ""  # nor is anything printed
     assert not out.exists() and not list(tmp_path.glob("*.tmp"))
     one_line_error(score(f"--vcf={vcf(tmp_path)}"), "no variants")
     one_line_error(score(f"--vcf={vcf(tmp_path, ('chr9', 5, '.', 'A', 'C'))}"), "can be scored")
@@ -352,7 +355,7 @@ def test_saturation_is_the_difference_of_two_sequences(score, model, world, tmp_
     start, end = 340, 404  # several chunks, and into a gap
     after = 8
     before = BLOCK // 2
-    chunk = BLOCK - before - after
+    chunk = 22  # 64 bases in three, since at most BLOCK - before - after = 24 fit
     done = score(f"--saturate=chr22:{start}-{end}", f"--flank={after}", "--batch_size=3")
     assert done.returncode == 0, done.stderr
     rows = rows_of(done.stdout)
@@ -458,6 +461,8 @@ def test_embeddings_of_regions_leave_their_flanks_out(score, world, tmp_path):
         (["--fasta=a", "--strand=up"], "--strand"),
         (["--fasta=a", "--embed", "--out=a.npy", "--layer=3"], "--layer"),
         (["--fasta=a", "--pool=max"], "--pool"),
+        (["--fasta=a", "--pool=last"], "of --embed"),
+        (["--fasta=a", "--batch_size=-3"], "--batch_size"),
         (["--saturate=chr21"], "locus"),
         (["--saturate=chr21:5-3"], "behind the start"),
         (["--saturate=chr21:890-910"], "ends at 900"),
@@ -477,20 +482,29 @@ def test_files_that_are_none(score, world, tmp_path):
     one_line_error(score(f"--fasta={fasta}", f"--out={out}"), "empty")
     fasta.write_text(">a\nACGT\n>b\nMKLE\n")
     one_line_error(score(f"--fasta={fasta}", f"--out={out}"), "b has", "not DNA")
+    assert score(f"--fasta={fasta}").stdout == ""
     fasta.write_bytes(gzip.compress(b">a\nACGT\n")[:-6])
     one_line_error(score(f"--fasta={fasta}", f"--out={out}"), "gzip")
     bed = tmp_path / "x.bed"
     bed.write_text("")
-    one_line_error(score(f"--bed={bed}", f"--out={out}"), "no region", "empty")
+    one_line_error(score(f"--bed={bed}", f"--out={out}"), "no region", "no rows")
     bed.write_text("chr21\t800\t1000\nchr77\t1\t2\nchr21\t7\t7\n")
     one_line_error(score(f"--bed={bed}", f"--out={out}"), "no region", "over the end", "chr77")
     bed.write_text("chr21\t800\tx\n")
     one_line_error(score(f"--bed={bed}", f"--out={out}"), "line 1")
     bed.write_text("chr21\t800\t1000\nchr21\t0\t9\nchr77\t1\t2\n")
     one_line_error(score(f"--bed={bed}", "--out=no/where.tsv"), "no such folder")
+    one_line_error(score(f"--bed={bed}", f"--out={bed}"), "is a file that is read")
+    one_line_error(score(f"--bed={bed}", f"--out={tmp_path}"), "is a folder")
+    os.mkfifo(tmp_path / "pipe")
+    one_line_error(score(f"--bed={bed}", f"--out={tmp_path / 'pipe'}"), "no regular file")
+    (tmp_path / "link").symlink_to(out)
     assert not out.exists() and not list(tmp_path.glob("*.tmp"))
-    done = score(f"--bed={bed}", f"--out={out}")
+    done = score(f"--bed={bed}", f"--out={tmp_path / 'link'}")
     assert done.returncode == 0 and "1 over the end" in done.stderr and "chr77" in done.stderr
+    assert (tmp_path / "link").is_symlink()
+    bed.write_text("chr21\ta\tb\n")
+    one_line_error(score(f"--bed={bed}"), "no region", "header")
     assert len(out.read_text().splitlines()) == 2
 
 
@@ -500,5 +514,6 @@ def test_the_picture_of_a_saturation(score, tmp_path):
     picture = tmp_path / "s.png"
     done = run("figures/saturation.py", table, picture)
     assert done.returncode == 0 and picture.read_bytes().startswith(b"\x89PNG"), done.stderr
+    one_line_error(run("figures/saturation.py", table, tmp_path / "none/s.png"), "cannot write")
     table.write_text("chrom\tstart\n")
     one_line_error(run("figures/saturation.py", table, picture), "--saturate")

@@ -10,12 +10,23 @@ import numpy as np
 from config import die
 
 
-def check_output(path):
-    """Die if nothing can be written to `path`; "-" is standard output."""
-    if not Path(path).absolute().parent.is_dir():
-        die(f"--out={path}: no such folder: make it first")
-    if Path(path).is_dir():
-        die(f"--out={path} is a folder: name a file")
+def check_output(path, setting="out", inputs=()):
+    """Die if no file can be written at `path`; "-" is standard output.
+
+    setting: what the user named it by. inputs: paths that are read, which it must not be.
+    """
+    if path == "-":
+        return
+    place = Path(path).resolve()
+    if not place.parent.is_dir():
+        die(f"--{setting}={path}: no such folder: make it first")
+    if place.is_dir():
+        die(f"--{setting}={path} is a folder: name a file")
+    if place.exists() and not place.is_file():
+        die(f"--{setting}={path} is no regular file: name one, or - for standard output")
+    for read in inputs:
+        if read and place == Path(read).resolve():
+            die(f"--{setting}={path} is a file that is read: name another one")
 
 
 @contextmanager
@@ -27,11 +38,12 @@ def open_output(path):
         yield sys.stdout
         sys.stdout.flush()
         return
-    temporary = Path(f"{path}.tmp")
+    place = Path(path).resolve()  # a link stays, what it leads to is replaced
+    temporary = Path(f"{place}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             yield file
-        os.replace(temporary, path)
+        os.replace(temporary, place)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -41,8 +53,9 @@ def open_array(path):
     """A function that takes (n, width) float32 rows, and returns how many there were before; all
     rows become one .npy at `path`.
     """
-    raw = Path(f"{path}.rows.tmp")
-    temporary = Path(f"{path}.tmp")
+    place = Path(path).resolve()
+    raw = Path(f"{place}.rows.tmp")
+    temporary = Path(f"{place}.tmp")
     shape = [0, 0]
     try:
         with open(raw, "wb") as file:
@@ -59,7 +72,7 @@ def open_array(path):
             if shape[0]:
                 rows = np.memmap(raw, np.float32, "r", shape=tuple(shape))
             np.save(file, rows)
-        os.replace(temporary, path)
+        os.replace(temporary, place)
     finally:
         raw.unlink(missing_ok=True)
         temporary.unlink(missing_ok=True)

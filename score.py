@@ -49,7 +49,7 @@ per_base = False  # of a BED or FASTA: bits of each base, as bedGraph
 embed = False  # of a BED or FASTA: the model's states instead of scores, as .npy
 layer = -1  # of embed: after this many blocks; -1: after all
 pool = ""  # of embed: mean | last | none; "": mean
-strand = ""  # both | forward | reverse; "": both, for embed forward
+strand = ""  # both | forward | reverse; "": both, of embed forward
 flank = -1  # bases beside it read too; -1: of bed 0, of vcf half a context, of saturate an eighth
 dataset = ""  # a prepared genome; "": the one that the checkpoint was trained on
 batch_size = 0  # windows at once through the model; 0: 128 on a GPU, 8 on a CPU (its cache)
@@ -90,6 +90,8 @@ def check_settings(settings):
         die(f"--embed writes an array: name a file, such as --out=states.npy, not {out!r}")
     if saturate and parse_locus(saturate) is None:
         die(f"--saturate={saturate}: give a locus, such as chr21:22000000-22001000")
+    if saturate and strand:
+        die("--saturate writes both strands: leave --strand away")
     check_output(out, inputs=(fasta, bed, vcf, ckpt))
 
 
@@ -108,7 +110,8 @@ def check_model(model):
 
 def behind_a_base(model):
     """Bases behind a replaced one whose likelihood it changes, for saturate: an eighth of the
-    context, unless told. On held-out DNA that gave .998 of the variance that 255 bases give.
+    context, unless told. Of a context of 512 its sums had a correlation of .998 with those of all
+    255 bases behind (400 changes in held-out DNA).
     """
     return model.config.block_size // 8 if flank < 0 else flank
 

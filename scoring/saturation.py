@@ -75,18 +75,29 @@ def score_windows(model, windows, before, after, bar):
         read = torch.cat((others.reshape(-1, 1), behind[:, :-1].repeat_interleave(three, 0)), 1)
         cache.pos = i + 1
         changed = model(read, cache).log_softmax(-1).view(B, three, after, LETTERS)
-        known = behind < N
-        target = behind.where(known, 0)
-        unchanged = own[:, i + 1 : i + 1 + after].gather(2, target[..., None])[..., 0]
-        index = target[:, None, :, None].expand(B, three, after, 1)
-        change = changed.gather(3, index)[..., 0] - unchanged[:, None]  # (B, 3, after)
-        of_behind = (change * known[:, None]).double().sum(2)
-        of_here = own[:, i].gather(1, others) - own[:, i].gather(1, here.clamp(max=three)[:, None])
+        of_behind = change_behind(own[:, i + 1 : i + 1 + after], changed, behind)
+        own_here = here.clamp(max=three)[:, None]  # of N any; it becomes nan below
+        of_here = own[:, i].gather(1, others) - own[:, i].gather(1, own_here)
         scores[:, i - before].scatter_(1, others, of_here.double() + of_behind)
-        scores[:, i - before].scatter_(1, here.clamp(max=three)[:, None], 0.0)
+        scores[:, i - before].scatter_(1, own_here, 0.0)
         bar.update(B)
     scores[bases[:, before : before + chunk] == N] = torch.nan
     return scores.cpu().numpy()
+
+
+def change_behind(own, changed, behind):
+    """(B, 3) float64 nats by which the bases behind become likelier with each of three others.
+
+    behind: (B, after) bases; N is not counted. own: (B, after, 4), their log-probabilities as it
+    is; changed: (B, 3, after, 4), those with another base.
+    """
+    known = behind < N
+    target = behind.where(known, 0)
+    was = own.gather(2, target[..., None])[..., 0]  # (B, after)
+    target = target[:, None].expand(changed.shape[:3])  # (B, 3, after)
+    becomes = changed.gather(3, target[..., None])[..., 0]
+    change = (becomes - was[:, None]) * known[:, None]
+    return change.double().sum(2)
 
 
 def other_bases(bases):

@@ -67,7 +67,7 @@ BATCHES = 4  # whose rows are written together
 
 
 def check_settings(settings):
-    """Die at settings that cannot be, alone or together."""
+    """Die at a setting that cannot be."""
     given = [key for key in INPUTS if settings[key]]
     if len(given) != 1:
         die(f"give one of --fasta, --bed, --vcf and --saturate, not {len(given)} of them: --help")
@@ -78,6 +78,14 @@ def check_settings(settings):
     for key, low in AT_LEAST.items():
         if settings[key] < low:
             die(f"--{key}={settings[key]}: give at least {low}")
+    if saturate and parse_locus(saturate) is None:
+        die(f"--saturate={saturate}: give a locus, such as chr21:22000000-22001000")
+    check_together()
+    check_output(out, inputs=(fasta, bed, vcf, ckpt))
+
+
+def check_together():
+    """Die at settings that do not go with each other, rather than leave one of them out."""
     if (pool or layer >= 0) and not embed:
         die("--pool and --layer are of --embed")
     if fasta and flank > 0:
@@ -88,11 +96,8 @@ def check_settings(settings):
         die("give --per_base or --embed, not both")
     if embed and not out.endswith(".npy"):
         die(f"--embed writes an array: name a file, such as --out=states.npy, not {out!r}")
-    if saturate and parse_locus(saturate) is None:
-        die(f"--saturate={saturate}: give a locus, such as chr21:22000000-22001000")
     if saturate and strand:
         die("--saturate writes both strands: leave --strand away")
-    check_output(out, inputs=(fasta, bed, vcf, ckpt))
 
 
 def check_model(model):

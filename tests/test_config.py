@@ -164,7 +164,9 @@ def test_no_such_config_file_names_the_nearest():
         read_config("config/hg38_smal.py", DEFAULTS)
 
 
-@pytest.mark.parametrize("name", ("train.py", "sample.py", "eval_dart.py", "prepare_hg38.py"))
+@pytest.mark.parametrize(
+    "name", ("train.py", "sample.py", "eval_dart.py", "score.py", "prepare_hg38.py")
+)
 def test_help_lists_every_setting(script, name):
     shown = script(name, "--help")
     assert shown.returncode == 0
@@ -193,6 +195,7 @@ SCRIPTS = [
     "sample.py",
     "eval_dart.py",
     "export.py",
+    "score.py",
     "prepare_hg38.py",
     "experiments/bench/__main__.py",
 ]

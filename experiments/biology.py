@@ -422,7 +422,7 @@ def read_words():
     parser.add_argument("--dataset", default="", help="prepared genome; that of the training")
     parser.add_argument("--splits", nargs="+", default=["val", "test"], choices=SPLITS)
     parser.add_argument("--longest_frame", action="store_true", help="of exons, where no CDS is")
-    parser.add_argument("--max_sites", type=int, default=300, help="of each kind")
+    parser.add_argument("--max_sites", type=int, default=200, help="of each kind")
     parser.add_argument("--flank", type=int, default=63, help="bases read on either side")
     parser.add_argument("--order", type=int, default=12, help="highest of the Markov models")
     parser.add_argument("--seed", type=int, default=1, help="which sites, and which controls")

@@ -116,7 +116,7 @@ def check_settings(settings):
     for number, key in NEEDED.items():
         if task == number and not settings[key]:
             die(f"--task={number} needs --{key}=FILE: {read_script(__file__)[1][key]}")
-    check_output(json or "-", "json")
+    check_output(json or "-", "json", inputs=(ckpt, ccre, motifs, backgrounds, variants))
 
 
 def check_model(model):

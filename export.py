@@ -256,9 +256,12 @@ def parts_of(about, splits):
 
 def about_training(checkpoint):
     """Lines on the length of the last run."""
+    config = checkpoint["config"]
     lines = [f"{checkpoint['step']:,} steps."]
     if "bases" in checkpoint:
         lines.append(f"{checkpoint['bases']:,} bases read, N not counted.")
+    if str(config.get("init_from", "")).endswith(".pt"):
+        lines.append("It began from another checkpoint, whose steps are not among these.")
     if checkpoint["data"].get("before"):
         lines.append("It went on from a model that was trained before, on what is named above.")
     return lines

@@ -299,7 +299,7 @@ def check_settings():
             die(f"--{name}={value}: give at least {low}")
     if temperature < 0 or top_k > LETTERS or not 0 <= seed < 2**63:
         die("--temperature must be 0 or more, --top_k at most 4, --seed from 0 to 2**63 - 1")
-    check_output(out or "-")
+    check_output(out or "-", inputs=(ckpt,))
 
 
 def choose_device():

@@ -81,15 +81,16 @@ def check_settings(settings):
     if saturate and parse_locus(saturate) is None:
         die(f"--saturate={saturate}: give a locus, such as chr21:22000000-22001000")
     check_together()
-    check_output(out, inputs=(fasta, bed, vcf, ckpt))
+    for path in (out, names_of_rows()) if embed else (out,):
+        check_output(path, inputs=(fasta, bed, vcf, ckpt))
 
 
 def check_together():
     """Die at settings that do not go with each other, rather than leave one of them out."""
     if (pool or layer >= 0) and not embed:
         die("--pool and --layer are of --embed")
-    if fasta and flank > 0:
-        die("--flank is for a genome: the records of a FASTA are read as they are")
+    if fasta and (flank > 0 or dataset):
+        die("--flank and --dataset are of a genome: the records of a FASTA are read as they are")
     if (per_base or embed) and not (fasta or bed):
         die("--per_base and --embed are of --fasta or --bed")
     if per_base and embed:
@@ -131,8 +132,13 @@ def windows_at_once(kind):
     if batch_size:
         return batch_size
     if kind == "cpu":
-        return 24 if saturate else 8  # three sequences for each window
-    return 128
+        return 8
+    return 42 if saturate else 128  # of each window three copies are kept
+
+
+def chosen_strand():
+    """ "both", "forward" or "reverse"."""
+    return strand or ("forward" if embed else "both")
 
 
 def say(line):
@@ -144,13 +150,13 @@ def say(line):
 
 def score_sequences(model, sequences, labels, at_once, file, bar):
     """Write a row for each Sequence; labels: the names of their own columns."""
-    strands = STRANDS[strand or "both"]
+    strands = STRANDS[chosen_strand()]
     kinds = [*strands, ""] if len(strands) == 2 else strands
     heads = [f"{head}_{kind}".rstrip("_") for head in ("sum", "mean", "bits") for kind in kinds]
     write_row(file, *labels, "known", *heads)
     for chunk in in_chunks(sequences, BATCHES * at_once * model.config.block_size):
         bases = [sequence.bases for sequence in chunk]
-        nats = on_strands(model, bases, strand or "both", at_once, bar)
+        nats = on_strands(model, bases, chosen_strand(), at_once, bar)
         for i, sequence in enumerate(chunk):
             counted = slice(sequence.start, sequence.end)
             sums = [float(nats[name][i][counted].sum(dtype=np.float64)) for name in strands]
@@ -168,7 +174,7 @@ def write_bedgraph(model, sequences, at_once, file, bar):
     in_order = True
     for chunk in in_chunks(sequences, BATCHES * at_once * model.config.block_size):
         bases = [sequence.bases for sequence in chunk]
-        nats = on_strands(model, bases, strand or "both", at_once, bar)
+        nats = on_strands(model, bases, chosen_strand(), at_once, bar)
         for i, sequence in enumerate(chunk):
             counted = slice(sequence.start, sequence.end)
             bits = np.mean([values[i][counted] for values in nats.values()], 0) / -LN2
@@ -181,20 +187,24 @@ def write_bedgraph(model, sequences, at_once, file, bar):
             last = (sequence.chrom, sequence.at + sequence.end - sequence.start)
     if not in_order:
         say(
-            "the regions overlap or are not in order, which bedGraphToBigWig refuses: "
-            "bedtools sort and merge the BED first"
+            "the sequences overlap or are not in order, which bedGraphToBigWig refuses: "
+            "docs/scoring.md says how to sort; of a BED merge what overlaps first"
         )
+
+
+def names_of_rows():
+    """The TSV beside the array of --embed."""
+    return f"{out.removesuffix('.npy')}.names.tsv"
 
 
 def write_embeddings(model, sequences, labels, at_once, bar):
     """Write an array of states to `out`, and beside it a TSV of which rows are whose."""
-    names = f"{out.removesuffix('.npy')}.names.tsv"
     after = None if layer < 0 else layer
-    with open_output(names) as file, open_array(out) as add:
+    with open_output(names_of_rows()) as file, open_array(out) as add:
         write_row(file, *labels, "first_row", "rows")
         for chunk in in_chunks(sequences, BATCHES * at_once * model.config.block_size):
             found = embed_sequences(
-                model, chunk, pool or "mean", after, strand or "forward", at_once, bar
+                model, chunk, pool or "mean", after, chosen_strand(), at_once, bar
             )
             for sequence, states in zip(chunk, found):
                 rows = np.atleast_2d(states)
@@ -218,7 +228,7 @@ def run_sequences(model, genome, path, at_once, bar):
         n = sum(end - start + 2 * max(0, flank) for _, start, end, _, _ in regions)
         sequences = from_bed(regions, genome, max(0, flank))
         chroms = [name for *_, name in regions]
-    bar.reset(n * len(STRANDS[strand or ("forward" if embed else "both")]))
+    bar.reset(n * len(STRANDS[chosen_strand()]))
     if embed:
         write_embeddings(model, sequences, labels, at_once, bar)
         return chroms
@@ -237,7 +247,7 @@ def run_variants(model, genome, path, at_once, bar):
     """Write a row for each ALT of a VCF. Dies if most REFs are not the genome's. Returns the
     chromosomes of those that have a score.
     """
-    strands = STRANDS[strand or "both"]
+    strands = STRANDS[chosen_strand()]
     heads = [f"llr_{name}" for name in strands]
     if len(strands) == 2:
         heads.append("llr")
@@ -249,7 +259,7 @@ def run_variants(model, genome, path, at_once, bar):
     with open_output(out) as file:
         write_row(file, "chrom", "pos", "id", "ref", "alt", *heads, "note")
         for chunk in batched(read_variants(path), BATCHES * at_once):
-            scores = score_variants(model, chunk, genome, around, strand or "both", at_once, bar)
+            scores = score_variants(model, chunk, genome, around, chosen_strand(), at_once, bar)
             for i, variant in enumerate(chunk):
                 cells = [float(scores[name][i]) for name in strands]
                 if len(cells) == 2:

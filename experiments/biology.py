@@ -45,6 +45,7 @@ from experiments.gtf import (
 )
 from markov import Markov
 from runtime.checkpoint import load_model
+from runtime.output import check_output
 from scoring.likelihood import log_likelihoods
 
 MARGIN = 5000  # bases on either side of a gene that may hold controls
@@ -250,6 +251,8 @@ def coding_changes(strips):
     fields = [("owner", int), ("at", int), ("codon", int), ("new", int)]
     parts = []
     for owner, strip in enumerate(strips):
+        if (strip.bases[strip.cds] & 7 == N).any():
+            continue  # its codons are not known
         at = strip.cds[3:-3]
         n = len(at)
         codons = (strip.bases[at] & 7).astype(int).reshape(-1, 3) @ [16, 4, 1]
@@ -464,6 +467,7 @@ def describe(strips, pairs, args, genome, data):
 
 def main():
     args = read_words()
+    check_output(str(args.out or "-"))
     model, checkpoint = load_model(args.ckpt)
     if 2 * args.flank + 3 > model.config.block_size:
         most = (model.config.block_size - 3) // 2

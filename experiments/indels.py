@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from config import find_dataset, main_dataset
+from config import die, find_dataset, main_dataset
 from data import Genome, N, decode
 from runtime.checkpoint import load_model
 from scoring.likelihood import on_strands
@@ -31,11 +31,11 @@ def made_up(genome, length, kind, n, rng):
     test chromosomes with no N around them.
     """
     rows = genome.meta["splits"]["test"]["chroms"]
-    sizes = np.array([row["length"] for row in rows])
+    sizes = np.array([row["length"] if row["length"] > 3 * AWAY else 0 for row in rows])
     found = []
     while len(found) < n:
         row = rows[rng.choice(len(rows), p=sizes / sizes.sum())]
-        at = int(rng.integers(AWAY, row["length"] - 2 * AWAY))
+        at = row.get("start", 0) + int(rng.integers(AWAY, row["length"] - 2 * AWAY))
         here = genome.fetch(row["name"], at - 2 * AROUND, at + 2 * AROUND) & 7
         there = genome.fetch(row["name"], at + AWAY, at + AWAY + length) & 7
         if (here == N).any() or (there == N).any():
@@ -80,6 +80,10 @@ def main():
     args = parser.parse_args()
     model, checkpoint = load_model(args.ckpt)
     genome = Genome(find_dataset(main_dataset(checkpoint)))
+    if model.config.block_size < 2 * AROUND + 1:
+        die(f"{args.ckpt}: give a model whose context is at least {2 * AROUND + 1}")
+    if all(row["length"] <= 3 * AWAY for row in genome.meta["splits"]["test"]["chroms"]):
+        die(f"{genome.folder} holds out no test chromosome of over {3 * AWAY:,} bases")
     rng = np.random.default_rng(0)
     bar = tqdm(disable=True)
     print("nats, mean ± standard error (standard deviation)")

@@ -132,8 +132,10 @@ def resume(held, source, learner, settings, about, team):
     if differs:
         line += f", changing: {changes}"
     team.say(line)
-    other_loss = held["config"].get("best_by", "all") != settings["best_by"]
-    if not same_data or held["config"]["eval_tokens"] != settings["eval_tokens"] or other_loss:
+    if held["config"].get("best_by", "all") != settings["best_by"]:
+        run.best_bits = run.val[settings["best_by"]] if run.val else math.inf
+        run.waited = 0
+    if not same_data or held["config"]["eval_tokens"] != settings["eval_tokens"]:
         run.val = None  # of other bases: to be scored anew
         run.other_vals = []
         run.evaluated = 0

@@ -15,8 +15,8 @@ def saturate(model, genome, chrom, start, end, after, batch_size, bar):
     base at each place of [start, end), A to T; 0 for the base that is there, nan at N.
 
     Each is the log-likelihood of a base and of the `after` bases behind it (at most block_size / 4)
-    given at least block_size / 2 before it, on its strand. batch_size: sequences at a time. bar: is
-    told how many bases are done.
+    given at least block_size / 2 before it, on its strand. batch_size: windows at a time, of which
+    the model keeps three copies. bar: is told how many bases are done.
     """
     flank = model.config.block_size // 2
     bases = genome.fetch(chrom, start - flank, end + flank) & 7
@@ -42,10 +42,9 @@ def one_strand(model, bases, place, after, batch_size, bar):
     for row, first in zip(windows, starts):
         held = bases[first - before : min(first + chunk + after, len(bases))]
         row[: len(held)] = held
-    at_once = max(1, batch_size // (LETTERS - 1))
     scores = []
-    for k in range(0, len(windows), at_once):
-        scores.append(score_windows(model, windows[k : k + at_once], before, after, bar))
+    for k in range(0, len(windows), batch_size):
+        scores.append(score_windows(model, windows[k : k + batch_size], before, after, bar))
     return np.concatenate(scores).reshape(-1, LETTERS)[: place.stop - place.start]
 
 

@@ -431,6 +431,13 @@ def test_embeddings(score, model, world, tmp_path):
     np.testing.assert_allclose(np.load(out)[:10], (states(records["a"]) + backwards) / 2, atol=1e-5)
 
 
+def test_embeddings_do_not_replace_what_is_read(score, tmp_path):
+    bed = tmp_path / "e.names.tsv"
+    bed.write_text("chr21\t100\t130\n")
+    done = score(f"--bed={bed}", "--embed", f"--out={tmp_path / 'e.npy'}")
+    one_line_error(done, "is a file that is read")
+
+
 def test_embeddings_of_regions_leave_their_flanks_out(score, world, tmp_path):
     (tmp_path / "r.bed").write_text("chr21\t100\t130\n")
     out = tmp_path / "e.npy"
@@ -455,6 +462,7 @@ def test_embeddings_of_regions_leave_their_flanks_out(score, world, tmp_path):
         (["--fasta=nowhere.fa"], "nowhere.fa"),
         (["--fasta=.."], "folder"),
         (["--fasta=a", "--flank=5"], "--flank"),
+        (["--fasta=a", "--dataset=b"], "--dataset"),
         (["--vcf=a", "--per_base"], "--per_base"),
         (["--fasta=a", "--embed"], "--out"),
         (["--fasta=a", "--embed", "--per_base", "--out=a.npy"], "both"),

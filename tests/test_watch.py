@@ -216,9 +216,14 @@ def test_the_best_is_of_the_loss_that_is_named(genome_folder, tmp_path):
     bits = [float(row["val_bits_repeats"]) for row in rows(tmp_path) if row["val_bits_repeats"]]
     assert best["best_bits"] == best["val"]["repeats"] == pytest.approx(min(bits), rel=1e-5)
     one_line_error(train(genome_folder, tmp_path, *QUICK), "best_by is repeats there and all here")
-    other = train(genome_folder, tmp_path, *QUICK, "--init_from=resume", "--best_by=unique")
+    before = [row["step"] for row in rows(tmp_path) if row["val_bits_all"]]
+    more = (*QUICK, "--eval_interval=1", "--learning_rate=0.5", "--max_iters=9")
+    other = train(genome_folder, tmp_path, *more, "--init_from=resume", "--best_by=unique")
     assert other.returncode == 0, other.stderr
-    assert load(tmp_path / "ckpt.pt")["best_bits"] == load(tmp_path / "ckpt.pt")["val"]["unique"]
+    evaluated = [row for row in rows(tmp_path) if row["val_bits_all"]]
+    assert [row["step"] for row in evaluated][: len(before)] == before
+    since = [float(row["val_bits_unique"]) for row in evaluated[len(before) - 1 :]]
+    assert load(tmp_path / "ckpt.pt")["best_bits"] == pytest.approx(min(since), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ DART_EVAL=clone python -m pytest tests/test_official_variants.py
 """
 
 import os
-import sys
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -24,7 +22,7 @@ from dart.variants import (
 )
 from dart.zero_shot import Candidate
 from data import Genome, N
-from experiments.official_dart import official_source
+from experiments.official_dart import official
 from model import GPT, GPTConfig
 from tests.conftest import write_genome
 from tests.test_eval_dart import chromosome
@@ -37,15 +35,6 @@ PACKAGES = ("polars", "pyfaidx", "pandas", "scipy", "sklearn", "transformers", "
 TASK = "dnalm_bench.task_2_5_single"
 FILES = {"African caQTLs": "Afr.CaQTLS.tsv", "Yoruban dsQTLs": "yoruban.dsqtls.benchmarking.tsv"}
 N_ROWS = 90
-
-
-def official(module):
-    """A module of the official code of Tasks 2 to 5."""
-    sys.path.insert(0, official_source())
-    try:
-        return import_module(f"{TASK}.{module}")
-    finally:
-        sys.path.pop(0)
 
 
 def tsv(rng, letters, kind):
@@ -115,7 +104,7 @@ def ours(world, kind):
 
 def theirs(world, kind):
     """(their dataset of all rows, whether our code uses each row)."""
-    dataset = official("components").VariantDataset(
+    dataset = official("components", TASK).VariantDataset(
         str(world[0] / "a.fa"), str(path_of(world, kind)), None, 0
     )
     table = dataset.elements_df
@@ -158,7 +147,7 @@ def evaluator(model):
     hidden, by N, from what follows it.
     """
 
-    class Ours(official("evaluators").VariantSingleTokenLikelihoodEvaluator):
+    class Ours(official("evaluators", TASK).VariantSingleTokenLikelihoodEvaluator):
         start_token = None
         end_token = None
         mask_token = N
@@ -193,7 +182,7 @@ def test_scores_and_metrics_agree(world, kind, tmp_path, monkeypatch):
     print("largest difference of a score", abs(score - difference).max(), "of", abs(score).max())
     assert abs(score - difference).max() < 2e-3 < 0.1 < np.std(score)  # sums of 2,114 float32
 
-    tasks = official("experiments.task_5_variant_effect_prediction.variant_tasks")
+    tasks = official("experiments.task_5_variant_effect_prediction.variant_tasks", TASK)
     monkeypatch.setattr(tasks, "work_dir", str(world[0]))
     table = pd.read_csv(path_of(world, kind), sep="\t")
     exact = np.zeros((len(table), 2))

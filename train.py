@@ -15,7 +15,6 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 # torch reads this as it loads: threads that wait leave their core to others
@@ -24,24 +23,28 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from config import configure, dataset_names, die, find_dataset
+from config import configure, dataset_names, die
 from data import (
     ELEMENT,
     FLANK,
     REPEAT,
-    Genome,
     Mixture,
     N,
-    Regions,
     Windows,
     eval_windows,
     known_ccre,
     mark_elements,
     quarters,
     share,
-    widen,
+)
+from data.corpus import (
+    describe_data,
+    held_out_here_trained_on_there,
+    open_genomes,
+    read_shares,
 )
 from data.download import md5_of
+from data.regions import read_regions, region_file, training_regions
 from markov import Markov
 from model import GPT, GPTConfig, base_nll
 from optim import Optimizers, schedule
@@ -156,29 +159,37 @@ class Loader:
     def __init__(self, genomes, team):
         self.per_step = max(1, round(batch_tokens / block_size))  # windows, over all processes
         self.bases_per_step = self.per_step * block_size  # if no window hangs over its stretch
-        self.names = dataset_names(dataset)  # of what is read: genomes, then classes of regions
-        windows = []
-        for i, genome in enumerate(genomes):
-            windows.append(make_windows(genome, genome.stretches("train"), stream=i))
-        shares = read_shares([each.per_epoch for each in windows])
-        later = shares
-        by_kind = region_stretches(genomes[0])
-        for kind, stretches in by_kind.items():
-            self.names.append(f"regions {kind}".strip())
-            windows.append(make_windows(genomes[0], stretches, len(windows), jitter=flank))
-        if by_kind:
-            later = [(1 - region_share) * each for each in shares]
-            later += [region_share / len(by_kind)] * len(by_kind)
-            shares = shares + [0.0] * len(by_kind)
-        turn = round(region_from * max_iters)
-        self.windows = Mixture(windows, shares, self.per_step, later, turn)
-        self.trims = any(each.fill < FULL for each in windows)
+        self.names, self.windows = self.mix(genomes)
+        self.trims = any(each.fill < FULL for each in self.windows.windows)
         self.team = team
         most = math.ceil(self.per_step / team.world)  # windows of a process
         self.micro_steps = math.ceil(most / batch_size)
         self.micro = math.ceil(most / self.micro_steps)  # windows of a micro-batch, evened out
         self.thread = ThreadPoolExecutor(1)
         self.coming = (None, None)  # a step, and its windows as they are being read
+
+    def mix(self, genomes):
+        """(names of what is read, the Mixture of its windows): the genomes, and from the step
+        region_from on the classes of regions too.
+        """
+        names = dataset_names(dataset)
+        windows = []
+        for i, genome in enumerate(genomes):
+            bases, stretches = genome.bases("train"), genome.stretches("train")
+            windows.append(Windows(bases, stretches, block_size, seed, rc, stream=i))
+        shares = read_shares(dataset_shares, [each.per_epoch for each in windows])
+        later = shares
+        by_kind = training_regions(regions, flank, genomes[0])
+        for kind, stretches in by_kind.items():
+            bases, stream = genomes[0].bases("train"), len(windows)
+            names.append(f"regions {kind}".strip())
+            windows.append(Windows(bases, stretches, block_size, seed, rc, stream, jitter=flank))
+        if by_kind:
+            later = [(1 - region_share) * each for each in shares]
+            later += [region_share / len(by_kind)] * len(by_kind)
+            shares = shares + [0.0] * len(by_kind)
+        turn = round(region_from * max_iters)
+        return names, Mixture(windows, shares, self.per_step, later, turn)
 
     def read(self, step):
         """(micro-batches, weight_sum, bases) of a step.
@@ -223,124 +234,12 @@ class Loader:
         return [raw.to(device, non_blocking=True) for raw in micro_batches], weight_sum, bases
 
 
-def make_windows(genome, stretches, stream, jitter=0):
-    """The training Windows over stretches of a genome."""
-    bases = genome.bases("train")
-    return Windows(bases, stretches, block_size, seed, rc, stream, jitter)
-
-
-@cache
-def read_regions(path, genome):
-    """The Regions of a BED, which are read once: ENCODE's list takes some seconds."""
-    return Regions(path, genome)
-
-
-def region_file(genome):
-    """The BED of the regions to train on; dies if regions is auto and the genome came with none."""
-    if regions != "auto":
-        return Path(regions)
-    path = known_ccre(genome.folder, genome.meta["assembly"])
-    if not path:
-        die(
-            f"regions = auto: {genome.folder} came with no elements: give a BED, or put one into "
-            "that folder as ccre.bed"
-        )
-    return path
-
-
-def region_stretches(genome):
-    """{class: the stretches to read of its regions on the training chromosomes}; {} if none are
-    trained on. Regions of held-out chromosomes are in none. Dies if none is left.
-    """
-    if not regions:
-        return {}
-    found = read_regions(region_file(genome), genome)
-    stretches = genome.stretches("train")
-    wide = {
-        kind: widen(places, flank, stretches) for kind, places in found.by_kind("train").items()
-    }
-    by_kind = {kind: some for kind, some in wide.items() if len(some)}
-    if not by_kind:
-        found.die_of_none("train")
-    return by_kind
-
-
-def read_shares(sizes):
-    """The share of each genome in the windows of a run; sizes: how many windows each has.
-
-    Dies unless dataset_shares has a number above 0 for each.
-    """
-    weights = sizes
-    if dataset_shares:
-        try:
-            weights = [float(word) for word in dataset_shares.split(",")]
-        except ValueError:
-            weights = []
-        if len(sizes) == 1:
-            die("dataset_shares is for several genomes: leave it away with one")
-        if len(weights) != len(sizes) or not all(0 < weight < math.inf for weight in weights):
-            die(f"dataset_shares = {dataset_shares!r}: give {len(sizes)} numbers above 0 as in 3,1")
-    return [weight / sum(weights) for weight in weights]
-
-
-def open_genomes():
-    """The prepared genomes, the main one first; dies if one has nothing to train on or to validate
-    on.
-    """
-    genomes = [Genome(find_dataset(name)) for name in dataset_names(dataset)]
-    for genome in genomes:
-        for split in ("train", "val"):
-            if len(genome.bases(split)) and not len(genome.stretches(split)):
-                die(f"{genome.folder} holds N alone for {split}: is its FASTA a masked one?")
-            if not len(genome.stretches(split)):
-                die(
-                    f"{genome.folder} has no {split} bases: prepare it with --val_chroms naming "
-                    "some of its chromosomes, not all, or --val_chroms=tail, into another folder"
-                )
-    if len({genome.fingerprint for genome in genomes}) < len(genomes):
-        die(f"dataset = {dataset}: two of them are the same genome: name it once")
-    return genomes
-
-
-def held_out_here_trained_on_there(genomes):
-    """A line on each chromosome that one genome holds out and another one trains on; none if all is
-    well. Chromosomes are the same if their md5 is.
-    """
-    trained = {}  # md5 -> the genome that trains on it
-    for genome in genomes:
-        for row in genome.meta["splits"]["train"]["chroms"]:
-            trained.setdefault(row["md5"], genome)
-    lines = []
-    for genome in genomes:
-        for split in ("val", "test"):
-            for row in genome.meta["splits"][split]["chroms"]:
-                other = trained.get(row["md5"], genome)
-                if other is not genome:
-                    lines.append(
-                        f"MIND: {row['name']} is held out by {genome.folder} and trained on as a "
-                        f"part of {other.folder}"
-                    )
-    return lines
-
-
 def remarks(genomes):
     """Lines on what is trained on: the regions, and what one genome holds out and another has."""
     lines = held_out_here_trained_on_there(genomes)
     if regions:
-        lines.append(read_regions(region_file(genomes[0]), genomes[0]).summary())
+        lines.append(read_regions(region_file(regions, genomes[0]), genomes[0]).summary())
     return lines
-
-
-def describe_data(genome, name):
-    """What a checkpoint says of a genome: its source, which chromosomes were for what, and their
-    md5. Of a chromosome that is cut between splits, each has its part: chr1:0-900.
-    """
-    about = dict(dataset=name, fingerprint=genome.fingerprint, source=genome.meta.get("source"))
-    about["md5"] = {}
-    for split, rows in genome.meta["splits"].items():
-        about[split] = [genome.part_name(row) for row in rows["chroms"]]
-        about["md5"].update({genome.part_name(row): row["md5"] for row in rows["chroms"]})
-    return about
 
 
 # ---- the model
@@ -425,7 +324,7 @@ def describe_run(settings, genomes):
     if others:
         main["others"] = others
     if regions:
-        main["regions"] = md5_of(region_file(genomes[0]))
+        main["regions"] = md5_of(region_file(regions, genomes[0]))
     return dict(
         model_args=model_settings(),
         config=dict(settings, init_from=start),
@@ -662,7 +561,7 @@ def main(words=None):
     settings = configure(globals(), words)
     check_settings(settings)
     team = join_team(device, dtype)
-    genomes = open_genomes()
+    genomes = open_genomes(dataset_names(dataset))
     val_windows = validation_of_all(genomes)
     loader = Loader(genomes, team)
     learner = build_learner(team)

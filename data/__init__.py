@@ -1,5 +1,5 @@
-"""The bytes of a genome (genome.py), windows read from them (windows.py), and regions of a BED
-(regions.py).
+"""The bytes of a genome (genome.py), windows read from them (windows.py), regions of a BED
+(regions.py), and the genomes of a run (corpus.py).
 """
 
 from data.genome import (

@@ -2,6 +2,7 @@
 to measure a loss on.
 """
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,43 @@ class Regions:
             f"{self.genome.folder}'s {split} chromosomes ({held or 'it has none'}): give another "
             "BED"
         )
+
+
+@cache
+def read_regions(path, genome):
+    """The Regions of a BED, which are read once: ENCODE's list takes some seconds."""
+    return Regions(path, genome)
+
+
+def region_file(setting, genome):
+    """The BED of the setting `regions`; dies if it is auto and the genome came with none."""
+    if setting != "auto":
+        return Path(setting)
+    path = known_ccre(genome.folder, genome.meta["assembly"])
+    if not path:
+        die(
+            f"regions = auto: {genome.folder} came with no elements: give a BED, or put one into "
+            "that folder as ccre.bed"
+        )
+    return path
+
+
+def training_regions(setting, flank, genome):
+    """{class: the stretches to read of its regions on the training chromosomes}; {} if the setting
+    `regions` is empty. Regions of held-out chromosomes are in none. Dies if none is left.
+    """
+    if not setting:
+        return {}
+    found = read_regions(region_file(setting, genome), genome)
+    stretches = genome.stretches("train")
+    by_kind = {}
+    for kind, places in found.by_kind("train").items():
+        wide = widen(places, flank, stretches)
+        if len(wide):
+            by_kind[kind] = wide
+    if not by_kind:
+        found.die_of_none("train")
+    return by_kind
 
 
 def widen(places, flank, stretches):

@@ -9,6 +9,12 @@ import torch
 import train as script
 from dart import notes
 from data import Genome, N, eval_windows
+from data.corpus import (
+    describe_data,
+    held_out_here_trained_on_there,
+    open_genomes,
+    read_shares,
+)
 from runtime.checkpoint import load_model
 from runtime.resume import remember
 from runtime.team import Team
@@ -36,6 +42,11 @@ def train(dataset, out, *words, **kwargs):
 
 def configured(dataset, *words):
     return script.configure(vars(script), [*TINY, f"--dataset={dataset}", *words])
+
+
+def opened():
+    """The genomes of the configured run."""
+    return open_genomes(script.dataset.split(","))
 
 
 def test_a_run_on_two_genomes(two, tmp_path):
@@ -89,7 +100,7 @@ def test_two_processes_are_one(two, tmp_path):
 @pytest.mark.parametrize("world", (1, 2, 3))
 def test_the_windows_of_all_processes_are_those_of_one(two, world):
     configured(two, "--dataset_shares=2,1")
-    genomes = script.open_genomes()
+    genomes = opened()
     loaders = [script.Loader(genomes, Team(rank, world)) for rank in range(world)]
     for step in (0, 1, 17):
         batch = loaders[0].windows.batch(step)
@@ -108,7 +119,7 @@ def test_the_windows_of_all_processes_are_those_of_one(two, world):
 
 def test_by_default_all_genomes_pass_at_the_same_pace(two):
     configured(two)
-    loader = script.Loader(script.open_genomes(), Team())
+    loader = script.Loader(opened(), Team())
     passes = [
         share / w.per_epoch for share, w in zip(loader.windows.shares, loader.windows.windows)
     ]
@@ -127,12 +138,12 @@ def test_one_genome_twice_and_one_that_trains_on_what_another_holds_out(tmp_path
     pig = write_genome(tmp_path / "pig", {"train": {"chr21": chr3}, "val": {"chr1": chr21}})
     configured(f"{cow},{cow}")
     with pytest.raises(SystemExit, match="two of them are the same genome"):
-        script.open_genomes()
+        opened()
     configured(f"{cow},{cow2}")
-    lines = script.held_out_here_trained_on_there(script.open_genomes())
+    lines = held_out_here_trained_on_there(opened())
     assert lines == [f"MIND: chr21 is held out by {cow} and trained on as a part of {cow2}"]
     configured(f"{cow},{pig}")  # the same names, other bases
-    assert script.held_out_here_trained_on_there(script.open_genomes()) == []
+    assert held_out_here_trained_on_there(opened()) == []
 
 
 def test_what_pretraining_saw_is_told_by_content_in_all_that_was_ever_trained_on(tmp_path):
@@ -146,7 +157,7 @@ def test_what_pretraining_saw_is_told_by_content_in_all_that_was_ever_trained_on
     genomes, data = {}, {}
     for name, splits in folders.items():
         genomes[name] = Genome(write_genome(tmp_path / name, splits))
-        data[name] = script.describe_data(genomes[name], name)
+        data[name] = describe_data(genomes[name], name)
     elements = np.rec.array(
         [("chr21", 100, 300)], [("chrom", object), ("start", int), ("end", int)]
     )
@@ -190,15 +201,14 @@ def test_what_a_model_saw_before_is_remembered(genome_folder, tmp_path):
 
 
 @pytest.mark.parametrize("shares", ("1", "1,2,3", "1,x", "0,1", "-1,2", "nan,1", ","))
-def test_shares_that_cannot_be(two, shares):
-    configured(two, f"--dataset_shares={shares}")
+def test_shares_that_cannot_be(shares):
     with pytest.raises(SystemExit, match="dataset_shares = .*give 2 numbers above 0"):
-        script.read_shares([10, 20])
+        read_shares(shares, [10, 20])
 
 
 def test_one_genome_with_the_setting_left_alone_is_as_before(genome_folder):
     configured(genome_folder)
-    loader = script.Loader(script.open_genomes(), Team())
+    loader = script.Loader(opened(), Team())
     windows = loader.windows.windows[0]
     assert np.array_equal(loader.windows.batch(5), windows.read(5 * loader.per_step, 16))
     loader.thread.shutdown()
@@ -208,7 +218,7 @@ def test_of_short_scaffolds_real_bases_are_counted(two, tmp_path):
     """Every window has a target, and what is logged and printed is bases and not windows."""
     other = two.split(",")[1]
     configured(other, "--batch_size=16")
-    genome = script.open_genomes()[0]
+    genome = opened()[0]
     loader = script.Loader([genome], Team())
     expected = 0
     for step in range(6):
@@ -230,7 +240,7 @@ def test_cutting_micro_batches_to_their_longest_changes_rounding_alone(two):
     learners = []
     for trims in (True, False):
         configured(two.split(",")[1], "--dropout=0")
-        loader = script.Loader(script.open_genomes(), Team())
+        loader = script.Loader(opened(), Team())
         assert loader.trims
         loader.trims = trims
         learner = script.build_learner(Team())

@@ -10,6 +10,7 @@ import torch
 
 import train as script
 from data import ELEMENT, FLANK, Genome, Mixture, N, Regions, Windows, mark_elements, widen
+from data.corpus import open_genomes
 from runtime.team import Team
 from tests.conftest import one_line_error, random_dna, run, write_genome
 from tests.test_train import TINY, cut, load, rows, same_run
@@ -59,7 +60,7 @@ def train(folder, out, *words, **kwargs):
 def loader_of(folder, *words, rank=0, world=1):
     words = [*TINY, f"--dataset={folder}", "--regions=auto", *words]
     script.configure(vars(script), words)
-    return script.Loader(script.open_genomes(), Team(rank, world))
+    return script.Loader(open_genomes([script.dataset]), Team(rank, world))
 
 
 def test_regions_lie_where_the_bed_says(folder):

@@ -1,0 +1,75 @@
+"""The genomes that a run reads: opened, weighed against each other, described."""
+
+import math
+
+from config import die, find_dataset
+from data.genome import Genome
+
+
+def open_genomes(names):
+    """The prepared genomes of these names, the main one first; dies if one has nothing to train on
+    or to validate on.
+    """
+    genomes = [Genome(find_dataset(name)) for name in names]
+    for genome in genomes:
+        for split in ("train", "val"):
+            if len(genome.bases(split)) and not len(genome.stretches(split)):
+                die(f"{genome.folder} holds N alone for {split}: is its FASTA a masked one?")
+            if not len(genome.stretches(split)):
+                die(
+                    f"{genome.folder} has no {split} bases: prepare it with --val_chroms naming "
+                    "some of its chromosomes, not all, or --val_chroms=tail, into another folder"
+                )
+    if len({genome.fingerprint for genome in genomes}) < len(genomes):
+        die(f"dataset = {','.join(names)}: two of them are the same genome: name it once")
+    return genomes
+
+
+def read_shares(text, sizes):
+    """The share of each genome in the windows of a run, by the numbers of a text such as "3,1";
+    without one, by their sizes, in windows. Dies unless the text has a number above 0 for each.
+    """
+    weights = sizes
+    if text:
+        try:
+            weights = [float(word) for word in text.split(",")]
+        except ValueError:
+            weights = []
+        if len(sizes) == 1:
+            die("dataset_shares is for several genomes: leave it away with one")
+        if len(weights) != len(sizes) or not all(0 < weight < math.inf for weight in weights):
+            die(f"dataset_shares = {text!r}: give {len(sizes)} numbers above 0 as in 3,1")
+    return [weight / sum(weights) for weight in weights]
+
+
+def held_out_here_trained_on_there(genomes):
+    """A line on each chromosome that one genome holds out and another one trains on; none if all is
+    well. Chromosomes are the same if their md5 is.
+    """
+    trained = {}  # md5 -> the genome that trains on it
+    for genome in genomes:
+        for row in genome.meta["splits"]["train"]["chroms"]:
+            trained.setdefault(row["md5"], genome)
+    lines = []
+    for genome in genomes:
+        for split in ("val", "test"):
+            for row in genome.meta["splits"][split]["chroms"]:
+                other = trained.get(row["md5"], genome)
+                if other is not genome:
+                    lines.append(
+                        f"MIND: {row['name']} is held out by {genome.folder} and trained on as a "
+                        f"part of {other.folder}"
+                    )
+    return lines
+
+
+def describe_data(genome, name):
+    """What a checkpoint says of a genome: its source, which chromosomes were for what, and their
+    md5. Of a chromosome that is cut between splits, each has its part: chr1:0-900.
+    """
+    about = dict(dataset=name, fingerprint=genome.fingerprint, source=genome.meta.get("source"))
+    about["md5"] = {}
+    for split, rows in genome.meta["splits"].items():
+        about[split] = [genome.part_name(row) for row in rows["chroms"]]
+        about["md5"].update({genome.part_name(row): row["md5"] for row in rows["chroms"]})
+    return about

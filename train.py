@@ -62,9 +62,9 @@ init_from = "auto"  # auto: resume or start | scratch | resume | a checkpoint to
 dataset = "hg38"  # a folder under data/, or a path; several: "hg38,mm39", the main one first
 dataset_shares = ""  # of several, the share of windows from each: "3,1"; empty: by their sizes
 regions = ""  # a BED to train on beside all of the main genome; auto: the elements it came with
-region_share = 1.0  # of the windows that read regions, uniform over the classes of the BED
+region_share = 0.5  # of the windows that read regions, uniform over the classes of the BED
 region_from = 0.7  # share of max_iters after which they are read; 0: from the start
-flank = 128  # bases to either side of a region that are read with it
+flank = 400  # bases to either side of a region that are read with it
 seed = 1337  # of the initial weights and of the order of windows
 # ---- the model
 block_size = 1024  # bases of context

@@ -230,3 +230,12 @@ def test_every_number_among_the_settings_of_training_has_limits():
     defaults, _ = read_script(ROOT / "train.py")
     numbers = {key for key, value in defaults.items() if type(value) in (int, float)}
     assert set(train.LIMITS) == numbers
+
+
+def test_the_regulatory_config_carries_on_the_model_of_the_flagship():
+    defaults = read_script("train.py")[0]
+    small = {**defaults, **read_config("config/hg38_small.py", defaults)}
+    carried_on = {**defaults, **read_config("config/hg38_regulatory.py", defaults)}
+    assert carried_on["init_from"] == f"{small['out_dir']}/ckpt.pt"
+    for key in ("dataset", "block_size", "n_layer", "n_head", "n_embd", "stem_bases", "stem_width"):
+        assert carried_on[key] == small[key], key

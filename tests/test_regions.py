@@ -154,7 +154,7 @@ def test_from_a_step_on_the_shares_are_others(turn):
 
 def test_held_out_regions_are_never_read(folder):
     """Of all windows of a run on regions alone, each lies on a region of a training chromosome."""
-    loader = loader_of(folder, "--region_from=0", "--flank=20", "--rc=0")
+    loader = loader_of(folder, "--region_share=1", "--region_from=0", "--flank=20", "--rc=0")
     genome = Genome(folder)
     train_bases = genome.bases("train") & 7
     allowed = np.zeros(len(train_bases), bool)
@@ -244,7 +244,7 @@ def test_a_run_in_two_phases_resumes_as_if_it_had_never_stopped(folder, tmp_path
 
 
 def test_until_the_turn_a_run_is_the_one_without_regions(folder):
-    with_regions = loader_of(folder, "--region_from=0.5", "--flank=20")
+    with_regions = loader_of(folder, "--region_share=1", "--region_from=0.5", "--flank=20")
     plain = loader_of(folder, "--regions=")
     for step in range(6):
         same = (with_regions.windows.batch(step) == plain.windows.batch(step)).all()
@@ -255,7 +255,7 @@ def test_until_the_turn_a_run_is_the_one_without_regions(folder):
 
 def test_other_regions_of_the_same_name_are_other_data(folder, tmp_path, bed):
     path = bed(BED)
-    words = (f"--regions={path}", "--region_from=0", "--flank=20")
+    words = (f"--regions={path}", "--region_share=1", "--region_from=0", "--flank=20")
     assert train(folder, tmp_path / "a", *words).returncode == 0
     bed(BED.replace("chr2\t500", "chr2\t400"))
     one_line_error(train(folder, tmp_path / "a", *words), "its data are not these")

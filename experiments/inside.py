@@ -43,30 +43,31 @@ def windows_about(places, bases, stretches, size):
 
 
 def groups_of(genome, elements, size):
-    """({group: (its windows' numbers, (R, size) bool: the bases that it counts)}, (W, size) uint8
-    windows): a group for each class, one for all, and one for the bases beside.
+    """({group: (W, size) bool, the bases that it counts}, (W, size) uint8 windows).
+
+    Groups: all elements, each class, the bases beside. A class is what stands before a comma: PLS
+    is also PLS,CTCF-bound.
     """
-    bases = genome.bases("val")
-    stretches = genome.stretches("val")
-    groups = {}
     windows = []
     inside = []
-    n = 0
+    kinds = []
     for kind, places in elements.by_kind("val").items():
-        of_kind, marks = windows_about(places, bases, stretches, size)
-        if not len(of_kind):
-            continue
-        groups[kind or "without a class"] = (np.arange(n, n + len(of_kind)), marks)
-        windows.append(of_kind)
-        inside.append(marks)
-        n += len(of_kind)
-    if not n:
+        of_kind, marks = windows_about(places, genome.bases("val"), genome.stretches("val"), size)
+        if len(of_kind):
+            windows.append(of_kind)
+            inside.append(marks)
+            kinds += [kind.split(",")[0]] * len(of_kind)
+    if not windows:
         elements.die_of_none("val")
     windows = np.concatenate(windows)
     inside = np.concatenate(inside)
-    groups = {ALL: (np.arange(n), inside), **groups, BESIDE: (np.arange(n), ~inside)}
     unique = ((windows & REPEAT) == 0) & ((windows & 7) < N)
-    return {name: (rows, marks & unique[rows]) for name, (rows, marks) in groups.items()}, windows
+    groups = {ALL: inside & unique}
+    for kind in sorted(set(kinds)):
+        is_kind = np.array([each == kind for each in kinds])
+        groups[kind or "without a class"] = inside & unique & is_kind[:, None]
+    groups[BESIDE] = ~inside & unique
+    return groups, windows
 
 
 def bits_of(path, windows, batch_size):
@@ -79,7 +80,8 @@ def bits_of(path, windows, batch_size):
 
 
 def interval(change, counts, rng):
-    """95 % interval of a change in bits per base, from (R,) sums of it and (R,) bases."""
+    """95 % interval of a change in bits per base, from (W,) sums of it and (W,) bases counted."""
+    change, counts = change[counts > 0], counts[counts > 0]
     picks = rng.integers(0, len(change), (RESAMPLES, len(change)))
     means = change[picks].sum(1) / counts[picks].sum(1)
     return np.percentile(means, (2.5, 97.5))
@@ -97,19 +99,19 @@ def main():
     genome = Genome(find_dataset(args.dataset))
     size = load_model(args.checkpoints[0])[0].config.block_size
     groups, windows = groups_of(genome, Regions(args.elements, genome, "elements"), size)
-    for name, (rows, counted) in groups.items():
-        print(f"{name}: {len(rows)} elements, {counted.sum():,} unique bases")
+    for name, counted in groups.items():
+        print(f"{name}: {counted.any(1).sum()} elements, {counted.sum():,} unique bases")
     before = None
     torch.set_grad_enabled(False)
     for path in args.checkpoints:
         bits = bits_of(path, windows, args.batch_size)
         rng = np.random.default_rng(0)
         print(path)
-        for name, (rows, counted) in groups.items():
+        for name, counted in groups.items():
             counts = counted.sum(1)
-            line = f"  {name:20} {(bits[rows] * counted).sum() / counts.sum():.4f}"
+            line = f"  {name:16} {(bits * counted).sum() / counts.sum():.4f}"
             if before is not None:
-                change = ((bits[rows] - before[rows]) * counted).sum(1)
+                change = ((bits - before) * counted).sum(1)
                 low, high = interval(change, counts, rng)
                 line += f"  {change.sum() / counts.sum():+.4f} ({low:+.4f} to {high:+.4f})"
             print(line, flush=True)

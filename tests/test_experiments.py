@@ -9,8 +9,8 @@ import torch
 import model
 import optim
 import train
-from data import Genome, encode
-from experiments import mixing, relatives, scaling
+from data import Genome, Regions, encode
+from experiments import inside, mixing, relatives, scaling
 from experiments.against_nanogpt import always_ahead, seen_before, tokens_to
 from experiments.bench import memory
 from experiments.variants import VARIANTS, spectral_loss
@@ -198,3 +198,31 @@ def test_what_a_forward_pass_keeps_grows_evenly_with_windows_and_blocks():
     assert size[1, 3] - size[1, 2] == of_a_window > 0
     train.n_layer = 3
     assert memory.bytes_of_a_window(False) == memory.kept(3, 2, False) - memory.kept(3, 1, False)
+
+
+def test_inside_counts_the_unique_bases_of_elements_once_each(tmp_path):
+    rng = np.random.default_rng(0)
+    letters = np.array(list("ACGT"))[rng.integers(0, 4, 3000)]
+    letters[1000:1050] = np.char.lower(letters[1000:1050])  # a repeat, half of an element
+    splits = {"train": {"chr1": "ACGT" * 100}, "val": {"chr10": "".join(letters)}}
+    genome = Genome(write_genome(tmp_path / "g", splits))
+    rows = [(3, 13, "PLS"), (1000, 1100, "PLS,CTCF-bound"), (2000, 2300, "dELS")]
+    bed = tmp_path / "some.bed"
+    bed.write_text("".join(f"chr10\t{a}\t{b}\tx\t0\t.\t0\t0\t0\t{kind}\n" for a, b, kind in rows))
+    groups, windows = inside.groups_of(genome, Regions(bed, genome), 256)
+    assert {name: int(marks.sum()) for name, marks in groups.items()} == {
+        "all": 10 + 50 + 256,  # the third one is longer than a window
+        "PLS": 10 + 50,
+        "dELS": 256,
+        "beside them": (256 - 10) + (256 - 100),
+    }
+    found = windows[groups["PLS"]] & 7
+    assert found.tolist() == encode("".join([*letters[3:13], *letters[1050:1100]])).tolist()
+    middle = np.flatnonzero(
+        groups["beside them"][1] == 0
+    )  # the second window: 78 bases, the element
+    assert (middle[0], middle[-1]) == (78, 177)
+    none, counts = np.zeros(5), np.full(5, 7)
+    assert inside.interval(none, counts, rng).tolist() == [0, 0]
+    low, high = inside.interval(np.arange(5.0), counts, rng)
+    assert 0 <= low < 2 / 7 < high <= 4 / 7

@@ -259,7 +259,12 @@ def evaluation(step, bits):
 def start_following(out, picture):
     words = [sys.executable, "figures/curve.py", str(out), str(picture), "--follow=0.05"]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    return subprocess.Popen(words, cwd=ROOT, **pipes)
+    # a shell starts what it puts into the background with Ctrl-C ignored, and children inherit it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(words, cwd=ROOT, **pipes)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_until(is_so):

@@ -515,8 +515,8 @@ def check_settings(settings):
             die(f"{key} = {settings[key]}: give {allowed}")
     if init_from not in ("auto", "scratch", "resume") and not Path(init_from).is_file():
         die(
-            f"init_from = {init_from}: give auto, scratch, resume, or the file of a checkpoint, "
-            "such as out/ckpt.pt"
+            f"init_from = {init_from}: there is no such file; give a checkpoint's, or auto, "
+            "scratch or resume"
         )
     if regions and region_share == 0:
         die("region_share = 0 reads no regions: give it a share above 0, or leave regions away")

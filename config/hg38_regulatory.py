@@ -2,9 +2,9 @@
 # and 400 bases to either side of them, half anywhere, at an eighth of the rate. It starts from
 # out/ckpt.pt and writes beside it.
 # Two 24 GB cards: about 35 minutes after hg38_small.py (estimate), a tenth of its bases.
-# Measured in small alone (4 layers x 192, a list of 529 elements, two seeds): held-out promoters
-# cost 0.006 to 0.011 bit less, all bases the same but for 0.002 (experiments/README.md, "Where to
-# train"). Not run at this size.
+# Not run at this size. In small (4 layers x 192, a list of 529 elements, two seeds), against as
+# much of everything: held-out promoters cost 0.006 to 0.007 bit less, all bases 0.000 to 0.002 more
+# (experiments/README.md, "Where to train").
 init_from = "out/ckpt.pt"
 out_dir = "out-regulatory"
 dataset = "hg38"

@@ -296,8 +296,8 @@ def test_resume_with_more_steps_and_fine_tune(whole, genome_folder, tmp_path):
     )
     one_line_error(
         train(genome_folder, tmp_path / "empty", "--init_from=resum"),
-        "init_from = resum",
-        "resume, or the file",
+        "init_from = resum: there is no such file",
+        "auto, scratch or resume",
     )
 
 

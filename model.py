@@ -2,7 +2,7 @@
 
 A model takes input tokens (A 0, C 1, G 2, T 3, N 4) and returns logits over A, C, G, T for the base
 that follows each one. N is the start symbol and stands for unknown bases: it is read, never
-predicted, so an untrained model costs ln 4 nats.
+predicted. The output layer starts at zero, so an untrained model costs ln 4 nats.
 """
 
 from dataclasses import dataclass
@@ -196,7 +196,7 @@ class GPT(nn.Module):
     def matrices(self):
         """The weights that Muon trains: all matrices but those that touch the letters.
 
-        Their number is also the N of 6 N flops a token.
+        With the output layer's their number is the N of 6 N flops a token.
         """
         return [*self.blocks.parameters(), self.stem.out.weight]
 

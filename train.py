@@ -62,9 +62,9 @@ init_from = "auto"  # auto: resume or start | scratch | resume | a checkpoint to
 dataset = "hg38"  # a folder under data/, or a path; several: "hg38,mm39", the main one first
 dataset_shares = ""  # of several, the share of windows from each: "3,1"; empty: by their sizes
 regions = ""  # a BED to train on beside all of the main genome; auto: the elements it came with
-region_share = 0.5  # of the windows that read regions, uniform over the classes of the BED
+region_share = 0.5  # share of windows on regions; each class of the BED gets as many of them
 region_from = 0.7  # share of max_iters after which they are read; 0: from the start
-flank = 400  # bases to either side of a region that are read with it
+flank = 400  # bases to either side of a region; where all fits a window, it begins among them
 seed = 1337  # of the initial weights and of the order of windows
 # ---- the model
 block_size = 1024  # bases of context
@@ -92,7 +92,7 @@ cooldown = 0.45  # share of max_iters to fall linearly to zero
 log_interval = 10  # steps between lines in the log
 eval_interval = 100  # steps between evaluations; each one saves a checkpoint
 eval_tokens = 2**22  # bases scored in an evaluation, the same ones every time and in every run
-best_by = "all"  # the loss that best.pt and patience go by: all | repeats | unique | elements
+best_by = "all"  # loss that best.pt and patience go by: all | repeats | unique | elements ...
 patience = 0  # evaluations without a better best_by after which the run ends; 0: never
 keep_every = 0  # steps between checkpoints that are kept, as ckpt-STEP.pt; 0: none
 markov_order = 12  # highest order of the Markov models scored at the end for comparison; 0: none
@@ -169,8 +169,8 @@ class Loader:
         self.coming = (None, None)  # a step, and its windows as they are being read
 
     def mix(self, genomes):
-        """(names of what is read, the Mixture of its windows): the genomes, and from the step
-        region_from on the classes of regions too.
+        """(names of what is read, the Mixture of its windows): the genomes, and after region_from
+        of the steps the classes of regions too.
         """
         names = dataset_names(dataset)
         windows = []

@@ -128,8 +128,8 @@ def region_file(setting, genome):
     path = known_ccre(genome.folder, genome.meta["assembly"])
     if not path:
         die(
-            f"regions = auto: {genome.folder} came with no elements: give a BED, or put one into "
-            "that folder as ccre.bed"
+            f"regions = auto: {genome.folder} came with no elements: give --regions=FILE, a BED, "
+            "or put one into that folder as ccre.bed"
         )
     return path
 

@@ -5,8 +5,8 @@
 
 Elements of the validation chromosomes, each in the middle of a window of the models' context;
 unique bases alone, mean of both strands. The first checkpoint is what the others are compared
-with: the change in bits per base, and its 95 % interval over elements (bootstrap). The last
-column is of the bases beside the elements in the same windows.
+with: the change in bits per base, and its 95 % interval over elements (bootstrap). The last row is
+of the other bases of the same windows, a neighbouring element's too.
 """
 
 import argparse
@@ -27,14 +27,16 @@ BESIDE = "beside them"
 
 def windows_about(places, bases, stretches, size):
     """(R, 2) places in a .bin of bases -> (R, size) uint8 windows with them in the middle, and
-    (R, size) bool, where the places are. Those whose stretch is shorter than a window are left out.
+    (R, size) bool, where the places are. Those in a gap, or on a stretch that is shorter than a
+    window, are left out.
     """
     windows = []
     inside = []
     for start, end in places.tolist():
-        low, high = stretches[np.searchsorted(stretches[:, 1], start, "right")]
-        if high - low < size:
+        here = stretches[(stretches[:, 0] < end) & (stretches[:, 1] > start)]
+        if not len(here) or here[0, 1] - here[0, 0] < size:
             continue
+        low, high = here[0]
         first = min(max((start + end - size) // 2, low), high - size)
         windows.append(bases[first : first + size])
         position = first + np.arange(size)
@@ -65,7 +67,9 @@ def groups_of(genome, elements, size):
     groups = {ALL: inside & unique}
     for kind in sorted(set(kinds)):
         is_kind = np.array([each == kind for each in kinds])
-        groups[kind or "without a class"] = inside & unique & is_kind[:, None]
+        of_kind = inside & unique & is_kind[:, None]
+        if of_kind.any():
+            groups[kind or "without a class"] = of_kind
     groups[BESIDE] = ~inside & unique
     return groups, windows
 

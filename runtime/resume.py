@@ -26,7 +26,7 @@ class Run:
 
     step: int = 0  # steps done
     seconds: float = 0.0  # of training, evaluations not counted
-    val: dict | None = None  # the last evaluation: bits per base of all, repeats, unique
+    val: dict | None = None  # the last evaluation: bits per base, see train.measured
     evaluated: int = 0  # the step that it was made at
     best_bits: float = math.inf  # the least of any evaluation, of the loss that best_by names
     waited: int = 0  # evaluations since then

@@ -15,7 +15,6 @@ import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 # torch reads this as it loads: threads that wait leave their core to others
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -513,11 +512,6 @@ def check_settings(settings):
         if not low <= settings[key] <= high:
             allowed = f"at least {low}" if high == ANY else f"{low} to {high}"
             die(f"{key} = {settings[key]}: give {allowed}")
-    if init_from not in ("auto", "scratch", "resume") and not Path(init_from).is_file():
-        die(
-            f"init_from = {init_from}: there is no such file; give a checkpoint's, or auto, "
-            "scratch or resume"
-        )
     if regions and region_share == 0:
         die("region_share = 0 reads no regions: give it a share above 0, or leave regions away")
     if compile not in ("auto", True, False):

@@ -47,6 +47,12 @@ def start_or_resume(learner, folder, settings, about, team):
     source = None if afresh else folder.newest_checkpoint()
     if init_from == "resume" and not source:
         die(f"nothing to resume: no {folder.last}")
+    fine_tunes = not source and init_from not in ("auto", "scratch")
+    if fine_tunes and not Path(init_from).is_file():
+        die(
+            f"init_from = {init_from}: there is no such file; give a checkpoint's, or auto, "
+            "scratch or resume"
+        )
     if team.leads:
         folder.lock()
     run = Run()
@@ -54,10 +60,11 @@ def start_or_resume(learner, folder, settings, about, team):
     if source:
         held = read_checkpoint(source)
         run = resume(held, source, learner, settings, about, team)
-    elif init_from not in ("auto", "scratch"):
+    elif fine_tunes:
         source = init_from
         held = read_checkpoint(source)
-        team.say(f"fine-tuning {source}, of step {held['step']}")
+        of = held["config"]["max_iters"]
+        team.say(f"fine-tuning {source}, of step {held['step']} of {of}")
     if held:
         load_weights(learner.model, held, source)
         remember(held["data"], about["data"])

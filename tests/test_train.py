@@ -276,14 +276,13 @@ def test_resume_with_more_steps_and_fine_tune(whole, genome_folder, tmp_path):
         == load(tmp_path / "best.pt")["val"]["all"]
         != checkpoint["val"]["all"]
     )
-    tuned = train(
-        genome_folder,
-        tmp_path / "tuned",
-        f"--init_from={whole[0] / 'ckpt.pt'}",
-        "--max_iters=1",
-        "--learning_rate=0.0001",
-    )
+    source = shutil.copy(whole[0] / "ckpt.pt", tmp_path / "source.pt")
+    words = (f"--init_from={source}", "--max_iters=1", "--learning_rate=0.0001")
+    tuned = train(genome_folder, tmp_path / "tuned", *words)
     assert tuned.returncode == 0 and "fine-tuning" in tuned.stdout, tuned.stderr
+    os.unlink(source)  # it is needed once: the same command again resumes
+    again = train(genome_folder, tmp_path / "tuned", *words)
+    assert again.returncode == 0 and "resuming" in again.stdout, again.stderr
     start = float(rows(tmp_path / "tuned")[0]["bits"])
     assert start < 1.99 and load(tmp_path / "tuned" / "ckpt.pt")["step"] == 1
     one_line_error(

@@ -514,6 +514,8 @@ def check_settings(settings):
             die(f"{key} = {settings[key]}: give {allowed}")
     if regions and region_share == 0:
         die("region_share = 0 reads no regions: give it a share above 0, or leave regions away")
+    if regions and round(region_from * max_iters) >= max_iters:
+        die(f"region_from = {region_from} reads no regions: give it a share below 1")
     if compile not in ("auto", True, False):
         die(f"compile = {compile!r}: give auto, True or False")
     losses = list(measured(np.empty(0, np.uint8)))

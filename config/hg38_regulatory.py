@@ -24,3 +24,4 @@ max_iters = 400
 learning_rate = 0.0025  # Muon: an eighth of what it was; AdamW's rates are as they were
 cooldown = 0.9
 eval_interval = 100
+best_by = "elements_unique"

@@ -69,6 +69,7 @@ class Regions:
         if not rows:
             die(f"{path} holds no regions: give another BED")
         for chrom, start, end, kind in rows:
+            kind = kind.split(",")[0]  # as ENCODE has it: PLS,CTCF-bound is PLS
             if chrom not in ours:
                 ours[chrom] = genome.find(chrom)
             name = ours[chrom]
@@ -89,8 +90,8 @@ class Regions:
             self.said.append(f"{n_unknown:,} are on names that the genome has not: {unknown}")
 
     def by_kind(self, split):
-        """{class of the BED's column 10, "" if it has none: (R, 2) int64 [start, end) in the .bin}
-        of the regions on a split.
+        """{class: (R, 2) int64 [start, end) in the .bin} of the regions on a split. The class is
+        what the BED's column 10 has before a comma, "" if it has none.
         """
         held = self.places[split]
         return {kind: np.array(held[kind], np.int64) for kind in sorted(held)}

@@ -47,8 +47,7 @@ def windows_about(places, bases, stretches, size):
 def groups_of(genome, elements, size):
     """({group: (W, size) bool, the bases that it counts}, (W, size) uint8 windows).
 
-    Groups: all elements, each class, the bases beside. A class is what stands before a comma: PLS
-    is also PLS,CTCF-bound.
+    Groups: all elements, each class, the bases beside.
     """
     windows = []
     inside = []
@@ -58,7 +57,7 @@ def groups_of(genome, elements, size):
         if len(of_kind):
             windows.append(of_kind)
             inside.append(marks)
-            kinds += [kind.split(",")[0]] * len(of_kind)
+            kinds += [kind] * len(of_kind)
     if not windows:
         elements.die_of_none("val")
     windows = np.concatenate(windows)

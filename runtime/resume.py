@@ -14,8 +14,9 @@ import torch
 from config import die, read_script
 from runtime.checkpoint import read_checkpoint, save_checkpoint
 
-# Settings that may change when a run is continued; all others make it what it is.
-FREE = {"out_dir", "dataset", "device", "dtype", "compile", "batch_size"}
+# Settings that may change when a run is continued; all others make it what it is. Of the data it is
+# the content that must be the same, not the names.
+FREE = {"out_dir", "dataset", "regions", "device", "dtype", "compile", "batch_size"}
 FREE |= {"log_interval", "eval_interval", "markov_order", "patience", "keep_every"}
 FREE |= {"wandb_log", "wandb_project", "wandb_run_name", "tensorboard_log"}
 
@@ -68,7 +69,8 @@ def start_or_resume(learner, folder, settings, about, team):
     if held:
         load_weights(learner.model, held, source)
         remember(held["data"], about["data"])
-    agreed = {k: v for k, v in about["config"].items() if k not in ("dataset", "out_dir", "device")}
+    named = ("dataset", "regions", "out_dir", "device")  # by names that may differ between nodes
+    agreed = {key: value for key, value in about["config"].items() if key not in named}
     if not team.agrees(run.step, fingerprints(about["data"]), agreed):
         die(
             "the processes do not have the same settings, data and checkpoint: all nodes need the "
@@ -100,19 +102,10 @@ def resume(held, source, learner, settings, about, team):
 
     Dies if it is another run, unless init_from is resume.
     """
-    same_data = fingerprints(held["data"]) == fingerprints(about["data"])
-    differs = []
-    if not same_data:
-        was, now = held["data"].get("dataset"), about["config"]["dataset"]
-        differs.append(f"its data are not these: {was} there and {now} here")
-    defaults, _ = read_script(Path(__file__).parent.parent / "train.py")
-    for key, value in about["config"].items():
-        before = held["config"].get(key, defaults[key])  # a setting newer than the checkpoint
-        if key not in FREE and before != value:
-            shown = ["empty" if each == "" else each for each in (before, value)]
-            differs.append(f"{key} is {shown[0]} there and {shown[1]} here")
-    changes = "; ".join(differs)
-    if differs and settings["init_from"] != "resume":
+    if settings["init_from"] == "resume":  # what the run once started from stays what it was
+        about["config"]["init_from"] = held["config"]["init_from"]
+    changes = "; ".join(differences(held, about))
+    if changes and settings["init_from"] != "resume":
         die(
             f"{source} is another run ({changes}): give --out_dir another folder, "
             "--init_from=resume to carry on, or --init_from=scratch to start over"
@@ -136,13 +129,14 @@ def resume(held, source, learner, settings, about, team):
     line = f"resuming {source} at step {run.step}"
     if run.step >= settings["max_iters"]:
         line += ", its last"
-    if differs:
+    if changes:
         line += f", changing: {changes}"
     team.say(line)
     if held["config"].get("best_by", "all") != settings["best_by"]:
         run.best_bits = run.val[settings["best_by"]] if run.val else math.inf
         run.waited = 0
-    if not same_data or held["config"]["eval_tokens"] != settings["eval_tokens"]:
+    same_genomes = fingerprints(held["data"])[0] == fingerprints(about["data"])[0]
+    if not same_genomes or held["config"]["eval_tokens"] != settings["eval_tokens"]:
         run.val = None  # of other bases: to be scored anew
         run.other_vals = []
         run.evaluated = 0
@@ -151,12 +145,32 @@ def resume(held, source, learner, settings, about, team):
     return run
 
 
+def differences(held, about):
+    """Texts on what makes a checkpoint's run another one than the run that about describes."""
+    differs = []
+    genomes_there, regions_there = fingerprints(held["data"])
+    genomes_here, regions_here = fingerprints(about["data"])
+    if genomes_there != genomes_here:
+        was, now = held["data"].get("dataset"), about["config"]["dataset"]
+        differs.append(f"its data are not these: {was} there and {now} here")
+    if regions_there != regions_here:
+        was, now = held["config"].get("regions"), about["config"]["regions"]
+        differs.append(f"its regions are not these: {was or 'none'} there and {now or 'none'} here")
+    defaults, _ = read_script(Path(__file__).parent.parent / "train.py")
+    for key, now in about["config"].items():
+        was = held["config"].get(key, defaults[key])  # a setting newer than the checkpoint
+        if key not in FREE and was != now:
+            shown = ["empty" if each == "" else each for each in (was, now)]
+            differs.append(f"{key} is {shown[0]} there and {shown[1]} here")
+    return differs
+
+
 def fingerprints(data):
-    """Those of all genomes of a run, and of the regions that it trains on; data: what a checkpoint
-    says of them.
+    """([those of a run's genomes], md5 of its regions or None); data: what a checkpoint says of
+    them.
     """
     genomes = [genome["fingerprint"] for genome in (data, *data.get("others", []))]
-    return [*genomes, data.get("regions")]
+    return genomes, data.get("regions")
 
 
 def load_weights(model, held, source):

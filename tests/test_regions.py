@@ -240,7 +240,7 @@ def test_a_run_in_two_phases_resumes_as_if_it_had_never_stopped(folder, tmp_path
     logged = rows(tmp_path / "cut")[-1]
     assert float(logged["val_bits_elements"]) == pytest.approx(val["elements"], rel=1e-6)
     other = train(folder, tmp_path / "cut", *words[1:])
-    one_line_error(other, "another run", "regions is auto there and empty here")
+    one_line_error(other, "another run", "regions are not these: auto there and none here")
 
 
 def test_until_the_turn_a_run_is_the_one_without_regions(folder):
@@ -257,8 +257,12 @@ def test_other_regions_of_the_same_name_are_other_data(folder, tmp_path, bed):
     path = bed(BED)
     words = (f"--regions={path}", "--region_share=1", "--region_from=0", "--flank=20")
     assert train(folder, tmp_path / "a", *words).returncode == 0
+    moved = tmp_path / "moved.bed"  # the same regions under another name are the same
+    moved.write_text(BED)
+    again = train(folder, tmp_path / "a", f"--regions={moved}", *words[1:])
+    assert again.returncode == 0 and "resuming" in again.stdout, again.stderr
     bed(BED.replace("chr2\t500", "chr2\t400"))
-    one_line_error(train(folder, tmp_path / "a", *words), "its data are not these")
+    one_line_error(train(folder, tmp_path / "a", *words), "its regions are not these")
 
 
 @pytest.mark.parametrize(
@@ -280,6 +284,10 @@ def test_mistakes_in_settings_are_one_line(folder, genome_folder, tmp_path):
     one_line_error(train(folder, out, "--regions=nowhere.bed"), "regions=nowhere.bed is not there")
     one_line_error(train(folder, out, "--region_share=2"), "region_share = 2", "0 to 1")
     one_line_error(train(folder, out, "--flank=-1"), "flank = -1")
+    one_line_error(
+        train(folder, out, "--regions=auto", "--region_from=1"),
+        "region_from = 1.0 reads no regions",
+    )
     one_line_error(train(genome_folder, out, "--regions=auto"), "came with no elements")
 
 

@@ -283,8 +283,13 @@ def test_resume_with_more_steps_and_fine_tune(whole, genome_folder, tmp_path):
     os.unlink(source)  # it is needed once: the same command again resumes
     again = train(genome_folder, tmp_path / "tuned", *words)
     assert again.returncode == 0 and "resuming" in again.stdout, again.stderr
+    longer = ("--max_iters=2", *words[2:])
+    resumed = train(genome_folder, tmp_path / "tuned", *longer, "--init_from=resume")
+    assert resumed.returncode == 0, resumed.stderr
+    again = train(genome_folder, tmp_path / "tuned", words[0], *longer)  # it is that run still
+    assert again.returncode == 0 and "at step 2, its last" in again.stdout, again.stderr
     start = float(rows(tmp_path / "tuned")[0]["bits"])
-    assert start < 1.99 and load(tmp_path / "tuned" / "ckpt.pt")["step"] == 1
+    assert start < 1.99 and load(tmp_path / "tuned" / "ckpt.pt")["step"] == 2
     one_line_error(
         train(genome_folder, tmp_path / "no", f"--init_from={whole[0] / 'ckpt.pt'}", "--n_embd=64"),
         "another model",

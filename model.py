@@ -18,7 +18,7 @@ HEAD_ROWS = 8  # the four letters, padded because a GPU's matrix units like mult
 
 @dataclass
 class GPTConfig:
-    block_size: int = 1024  # bases a prediction may look back on
+    block_size: int = 1024  # tokens of context: the start symbol, then bases
     n_layer: int = 12
     n_head: int = 6  # heads of 128 for n_embd = 768
     n_embd: int = 768
@@ -81,19 +81,16 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.n_embd, config.n_embd, bias=False)
 
     def forward(self, x, cos, sin, cache=None):
-        """x (B, T, n_embd) -> (B, T, n_embd).
+        """x (B, T, n_embd) -> (B, T, n_embd). cos, sin: (T, head / 2), of the tokens' positions.
 
         cache: this layer's keys and values, (B, n_head, block_size, head) each, and how many tokens
         they hold; None in training.
         """
         B, T, D = x.shape
-        heads = (
-            self.qkv(x).view(B, T, 3 * self.n_head, D // self.n_head).transpose(1, 2)
-        )  # (B, 3 heads, T, head)
-        qk, v = heads.split((2 * self.n_head, self.n_head), 1)
-        q, k = (
-            rotate(norm(qk), cos, sin).type_as(v).chunk(2, 1)
-        )  # queries and keys normalised: QK-norm
+        heads = self.qkv(x).view(B, T, 3 * self.n_head, D // self.n_head)
+        qk, v = heads.transpose(1, 2).split((2 * self.n_head, self.n_head), 1)
+        qk = rotate(norm(qk), cos, sin).type_as(v)  # queries and keys normalised: QK-norm
+        q, k = qk.chunk(2, 1)  # (B, n_head, T, head) each, as v
         if cache is None:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
@@ -184,7 +181,7 @@ class GPT(nn.Module):
 
         Output layers start at zero: each block as the identity, the prediction as uniform.
         """
-        if name.endswith("out.weight") or name == "lm_head.weight":
+        if name.endswith(".out.weight") or name == "lm_head.weight":
             nn.init.zeros_(p)
         elif name == "wte.weight":
             nn.init.normal_(p, std=0.5)
@@ -194,11 +191,10 @@ class GPT(nn.Module):
             nn.init.normal_(p, std=0.5 * p.size(1) ** -0.5)
 
     def matrices(self):
-        """The weights that Muon trains: all matrices but those that touch the letters.
-
-        With the output layer's their number is the N of 6 N flops a token.
+        """The weights that Muon trains: all matrices but those that touch the letters. Whatever
+        else a block may have is AdamW's.
         """
-        return [*self.blocks.parameters(), self.stem.out.weight]
+        return [p for p in (*self.blocks.parameters(), self.stem.out.weight) if p.ndim == 2]
 
     def new_cache(self, batch, dtype):
         """An empty Cache for `batch` sequences; dtype: of keys and values."""
@@ -231,8 +227,8 @@ class GPT(nn.Module):
         x = self.embed(idx, cache)
         cos, sin = self.cos[pos : pos + T], self.sin[pos : pos + T]
         for i, block in enumerate(self.blocks[:layer]):
-            kept = (cache.keys[i], cache.values[i], pos) if cache else None
-            x = block(x, cos, sin, kept)
+            layer_cache = (cache.keys[i], cache.values[i], pos) if cache else None
+            x = block(x, cos, sin, layer_cache)
         if cache:
             cache.pos = pos + T
         return norm(x)

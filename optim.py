@@ -23,17 +23,19 @@ def orthogonalize(G, steps=5):
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose matrix is orthogonalised before each step (Jordan et al., 2024).
+    """SGD with momentum whose update matrices are orthogonalised (Jordan et al., 2024).
 
-    params: 2-D weights. One with three times as many rows as columns is a fused qkv and counts as
-    three matrices. dtype: of the orthogonalisation, which same-shaped matrices go through together.
+    params: 2-D weights. qkv: those of them that are three matrices, of queries, keys and values,
+    one above the other: each is orthogonalised by itself. dtype: of the orthogonalisation.
+    Matrices of the same shape go through it together.
     """
 
-    def __init__(self, params, lr, momentum=0.95, weight_decay=0.0, dtype=torch.float32):
+    def __init__(self, params, lr, momentum=0.95, weight_decay=0.0, dtype=torch.float32, qkv=()):
+        self.qkv = {id(p) for p in qkv}
+        self.dtype = dtype
         by_shape = {}
         for p in params:
-            by_shape.setdefault(p.shape, []).append(p)
-        self.dtype = dtype
+            by_shape.setdefault((p.shape, id(p) in self.qkv), []).append(p)
         groups = [{"params": group} for group in by_shape.values()]
         super().__init__(groups, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
 
@@ -46,13 +48,15 @@ class Muon(torch.optim.Optimizer):
         """One step of same-shaped parameters."""
         updates = []
         for p in params:
-            buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
+            if "momentum" not in self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+            buffer = self.state[p]["momentum"]
             buffer.lerp_(p.grad, 1 - momentum)
             updates.append(p.grad.lerp(buffer, momentum))  # Nesterov's look ahead
         update = torch.stack(updates)
         rows, cols = update.shape[-2:]
-        if rows == 3 * cols:
-            rows = cols
+        if id(params[0]) in self.qkv:
+            rows //= 3
         update = orthogonalize(update.view(-1, rows, cols).to(self.dtype))
         update = update.view(len(params), -1, cols).type_as(params[0])
         scale = max(1, rows / cols) ** 0.5  # a tall matrix takes a larger step, as in Jordan's code
@@ -64,8 +68,8 @@ class Muon(torch.optim.Optimizer):
 class Optimizers:
     """What trains a model, as one: Muon for model.matrices(), AdamW for all the rest.
 
-    learning_rate: Muon's. embed_lr, head_lr: AdamW's, for the output layer and for what else there
-    is. weight_decay: of the matrices, decoupled.
+    learning_rate: Muon's. head_lr: AdamW's for the output layer. embed_lr: AdamW's for the rest,
+    the embedding and the stem's detectors. weight_decay: of the matrices, decoupled.
     """
 
     def __init__(self, model, learning_rate, embed_lr, head_lr, weight_decay, muon_dtype):
@@ -73,7 +77,10 @@ class Optimizers:
         head = [model.lm_head.weight]
         elsewhere = {id(p) for p in (*matrices, *head)}
         others = [p for p in model.parameters() if id(p) not in elsewhere]
-        self.muon = Muon(matrices, learning_rate, weight_decay=weight_decay, dtype=muon_dtype)
+        qkv = [p for name, p in model.named_parameters() if name.endswith("qkv.weight")]
+        self.muon = Muon(
+            matrices, learning_rate, weight_decay=weight_decay, dtype=muon_dtype, qkv=qkv
+        )
         self.adam = torch.optim.AdamW(
             [dict(params=others, lr=embed_lr), dict(params=head, lr=head_lr)],
             betas=(0.9, 0.95),

@@ -30,7 +30,14 @@ from data.bins import sort_into_splits
 from data.download import BAR, download, md5_of
 from data.fasta import count_letters, encode_record, read_fasta
 from data.files import BZIP2, GZIP, XZ, check_regular, read_lines
-from data.names import HG38, are_roman_or_arms, human_chromosome, key, naming_of, ucsc_name
+from data.names import (
+    HG38,
+    are_roman_or_arms,
+    chromosome_key,
+    human_chromosome,
+    naming_of,
+    ucsc_name,
+)
 from data.regions import CCRE, Regions, download_ccre
 from data.splits import (
     DART_EVAL,
@@ -128,7 +135,7 @@ def wanted_chromosomes():
     names = names_in(chroms)
     if fasta:
         return names
-    return [ucsc_name(name) for name in names]
+    return list(dict.fromkeys(ucsc_name(name) for name in names))
 
 
 def check_known():
@@ -144,12 +151,12 @@ def check_known():
 def check_chromosomes(records):
     """Die unless the records are all that the settings name."""
     held = [record["name"] for record in records]
-    keys = {key(name) for name in held}
+    keys = {chromosome_key(name) for name in held}
     asked = names_in(chroms)
     for setting in (val_chroms, test_chroms):
         if setting not in ("auto", "tail"):
             asked += names_in(setting)
-    missing = [name for name in asked if name not in held and key(name) not in keys]
+    missing = [name for name in asked if name not in held and chromosome_key(name) not in keys]
     if missing or not held:
         die(
             f"{', '.join(missing) or 'a chromosome'}: not among what is taken from {origin()} "
@@ -216,7 +223,7 @@ def open_old(folder):
     if not fasta and assembly in ("", "hg38"):
         only = only or list(HG38)
     taken = [record for record in records if not only or is_named(record["name"], only)]
-    if len(taken) < len(records) or len(only) > len(taken):
+    if len(taken) < len(records) or len({chromosome_key(name) for name in only}) > len(taken):
         die_of_another_genome(folder)
     try:
         parts, _ = assign_splits(records, read_splits(val_chroms, test_chroms))
@@ -262,6 +269,8 @@ def move_into_place(work, folder):
     half-moved genome does not open.
     """
     (folder / "meta.json").unlink(missing_ok=True)
+    if ccre == "":
+        (folder / CCRE).unlink(missing_ok=True)  # of an earlier time
     names = [f"{split}.bin" for split in SPLITS]
     if (work / CCRE).exists():
         names.append(CCRE)
@@ -290,7 +299,7 @@ def fetch_ccre():
     try:
         download_ccre()
     except SystemExit as error:
-        print(f"MIND: no regulatory elements, for {str(error).removeprefix('error: ')}")
+        print(f"warning: no regulatory elements, for {str(error).removeprefix('error: ')}")
 
 
 # ---- the FASTA
@@ -477,12 +486,12 @@ def print_advice(splits):
         print("no test bases: --test_chroms holds some out, tail the end of the longest chromosome")
     if not any(split["repeats"] for split in splits.values()):
         print(
-            "MIND: no lower-case letters, so repeats are not known and bits of repeats and unique "
-            "bases will be nan: a soft-masked FASTA has them (Ensembl's dna_sm)"
+            "warning: no lower-case letters, so repeats are not known and bits of repeats and "
+            "unique bases will be nan: a soft-masked FASTA has them (Ensembl's dna_sm)"
         )
     if may_be_another_species(splits):
         print(
-            f"MIND: {assembly or 'this'} is not known to be hg38; if it is not human, hold out "
+            f"warning: {assembly or 'this'} is not known to be hg38; if it is not human, hold out "
             "what you like by --val_chroms and --test_chroms"
         )
 

@@ -31,10 +31,11 @@ from data import (
     N,
     Windows,
     eval_windows,
+    is_base,
     known_ccre,
     mark_elements,
     quarters,
-    share,
+    rows_of_process,
 )
 from data.corpus import (
     describe_data,
@@ -61,9 +62,10 @@ init_from = "auto"  # auto: resume or start | scratch | resume | a checkpoint to
 dataset = "hg38"  # a folder under data/, or a path; several: "hg38,mm39", the main one first
 dataset_shares = ""  # of several, the share of windows from each: "3,1"; empty: by their sizes
 regions = ""  # a BED to train on beside all of the main genome; auto: the elements it came with
-region_share = 0.5  # share of windows on regions; each class of the BED gets as many of them
+region_share = 0.5  # share of windows on regions
 region_from = 0.7  # share of max_iters after which they are read; 0: from the start
-flank = 400  # bases to either side of a region; where all fits a window, it begins among them
+region_classes = True  # each class of the BED gets as many windows; False: each region does
+flank = 400  # bases read to either side of a region; a window that holds all begins among them
 seed = 1337  # of the initial weights and of the order of windows
 # ---- the model
 block_size = 1024  # bases of context
@@ -105,7 +107,7 @@ dtype = "auto"  # auto | bfloat16 | float16 | float32
 compile = "auto"  # torch.compile: auto | True | False
 # ---- end of settings
 
-FULL = 0.9  # how full a genome's windows are where nothing is done about it
+FULL = 0.9  # windows that are less full of bases are trimmed
 ANY = 2**62  # no upper limit
 AT_LEAST_1 = ["block_size", "n_layer", "n_head", "n_embd", "batch_size", "max_iters"]
 AT_LEAST_1 += ["log_interval", "eval_interval", "eval_tokens"]
@@ -142,24 +144,23 @@ def target_weights(raw):
     the sum of these weights, so this function alone decides what a base counts. A weight that needs
     a base's neighbours sees them within the window only.
     """
-    is_base = (raw & 7) < N
     is_repeat = (raw & REPEAT) > 0
-    return is_base * torch.where(is_repeat, repeat_weight, 1.0)
+    return is_base(raw) * torch.where(is_repeat, repeat_weight, 1.0)
 
 
 class Loader:
     """The windows of each step that fall to this process.
 
     They are read on a thread while the step before is computed. Where stretches are short and leave
-    windows half empty, those of a step are sorted by length, and a micro-batch ends with its
-    longest one, in quarters of block_size: so little is computed for nothing.
+    windows half empty, those of a step are sorted by length, and each micro-batch is cut to its
+    longest one, rounded up to a quarter of block_size: no time is lost on the empty part.
     """
 
     def __init__(self, genomes, team):
         self.per_step = max(1, round(batch_tokens / block_size))  # windows, over all processes
         self.bases_per_step = self.per_step * block_size  # if no window hangs over its stretch
-        self.names, self.windows = self.mix(genomes)
-        self.trims = any(each.fill < FULL for each in self.windows.windows)
+        self.names, self.mixture = self.mix(genomes)
+        self.trims = any(source.fill < FULL for source in self.mixture.sources)
         self.team = team
         most = math.ceil(self.per_step / team.world)  # windows of a process
         self.micro_steps = math.ceil(most / batch_size)
@@ -169,26 +170,26 @@ class Loader:
 
     def mix(self, genomes):
         """(names of what is read, the Mixture of its windows): the genomes, and after region_from
-        of the steps the classes of regions too.
+        of the steps the regions too, class by class.
         """
         names = dataset_names(dataset)
-        windows = []
+        sources = []
         for i, genome in enumerate(genomes):
             bases, stretches = genome.bases("train"), genome.stretches("train")
-            windows.append(Windows(bases, stretches, block_size, seed, rc, stream=i))
-        shares = read_shares(dataset_shares, [each.per_epoch for each in windows])
+            sources.append(Windows(bases, stretches, block_size, seed, rc, stream=i))
+        shares = read_shares(dataset_shares, [source.per_epoch for source in sources])
         later = shares
-        by_kind = training_regions(regions, flank, genomes[0])
+        by_kind = training_regions(regions, flank, region_classes, genomes[0])
         for kind, stretches in by_kind.items():
-            bases, stream = genomes[0].bases("train"), len(windows)
+            bases, stream = genomes[0].bases("train"), len(sources)
             names.append(f"regions {kind}".strip())
-            windows.append(Windows(bases, stretches, block_size, seed, rc, stream, jitter=flank))
+            sources.append(Windows(bases, stretches, block_size, seed, rc, stream, jitter=flank))
         if by_kind:
-            later = [(1 - region_share) * each for each in shares]
+            later = [(1 - region_share) * share for share in shares]
             later += [region_share / len(by_kind)] * len(by_kind)
             shares = shares + [0.0] * len(by_kind)
-        turn = round(region_from * max_iters)
-        return names, Mixture(windows, shares, self.per_step, later, turn)
+        switch_step = round(region_from * max_iters)
+        return names, Mixture(sources, shares, self.per_step, later, switch_step)
 
     def read(self, step):
         """(micro-batches, weight_sum, bases) of a step.
@@ -196,15 +197,15 @@ class Loader:
         micro-batches: this process's, a list of uint8 (micro, block_size or less). weight_sum,
         bases: the weights of all targets of the step, and how many they are, over all processes.
         """
-        batch = self.windows.batch(step)
+        batch = self.mixture.batch(step)
         raw = torch.from_numpy(batch)
         weight_sum = float(target_weights(raw).sum(dtype=torch.float64))
-        bases = int(((raw & 7) < N).sum())
+        bases = int(is_base(raw).sum())
         if self.trims:
             batch = batch[np.argsort(quarters(batch), kind="stable")]
             rows = batch[self.team.rank :: self.team.world]  # of all lengths, for each process
         else:
-            rows = share(batch, self.team.rank, self.team.world)
+            rows = rows_of_process(batch, self.team.rank, self.team.world)
         mine = np.full((self.micro_steps * self.micro, block_size), N, np.uint8)
         mine[: len(rows)] = rows  # rows that are left over are N, which weighs nothing
         micro_batches = []
@@ -305,7 +306,8 @@ def build_learner(team):
 
 
 def flops_per_base(model):
-    """Flops of a forward and a backward pass, for each base: 6 N + 12 n_layer n_embd block_size.
+    """Flops of a forward and a backward pass, for each base: 6 for each parameter of the matrices
+    and the output layer, and 12 n_layer n_embd block_size.
 
     All of attention is counted, causal skipping not credited (PaLM, Chowdhery et al. 2022,
     appendix B).
@@ -389,7 +391,8 @@ def validation_windows(genome):
     windows = eval_windows(bases, stretches, block_size, eval_tokens)
     path = known_ccre(genome.folder, genome.meta["assembly"])
     if path:
-        marks = mark_elements(read_regions(path, genome).all("val"), len(bases))
+        marks = mark_elements(read_regions(path, genome).all("val"), stretches, len(bases))
+        # the marks of the same places; their windows are filled up with the N that is there already
         windows |= eval_windows(marks, stretches, block_size, eval_tokens)
     return windows
 
@@ -397,41 +400,53 @@ def validation_windows(genome):
 def validation_of_all(genomes):
     """The validation windows of each genome; dies if the main one's have no bases of best_by."""
     val_windows = [validation_windows(genome) for genome in genomes]
-    bases = measured(val_windows[0])
-    unknown = "unique" in best_by and not bases["repeats"].any()  # as evaluate has it
-    if unknown or not bases[best_by].any():
+    counts = {name: mask.sum() for name, mask in measured(val_windows[0]).items()}
+    if not is_known(best_by, counts):
         die(f"best_by = {best_by}: no such bases are known in {genomes[0].folder}'s validation")
     return val_windows
 
 
 def measured(windows):
-    """{name: (M, block_size) bool}: the bases of each loss. unique: not soft-masked, and none where
-    nothing is soft-masked. flanks: beside regulatory elements.
+    """{name: (M, block_size) bool}: the bases of each loss. unique: not soft-masked. elements:
+    regulatory ones, flanks: what is beside them. A loss that is added here is logged as well.
     """
-    real = windows & 7 < N
-    repeat = real & (windows & REPEAT > 0)
+    real = is_base(windows)
+    unique = real & ((windows & REPEAT) == 0)
+    element = (windows & ELEMENT) > 0
+    flank = (windows & FLANK) > 0
     return {
         "all": real,
-        "repeats": repeat,
-        "unique": real & ~repeat,
-        "elements": real & (windows & ELEMENT > 0),
-        "flanks": real & (windows & FLANK > 0),
-        "elements_unique": real & ~repeat & (windows & ELEMENT > 0),
-        "flanks_unique": real & ~repeat & (windows & FLANK > 0),
+        "repeats": real & ~unique,
+        "unique": unique,
+        "elements": real & element,
+        "flanks": real & flank,
+        "elements_unique": unique & element,
+        "flanks_unique": unique & flank,
     }
+
+
+def is_known(loss, counts):
+    """Whether a loss can be told; counts: {name: bases} of measured(). Where nothing is soft-masked
+    nobody knows which bases are unique.
+    """
+    if loss.endswith("unique") and counts["repeats"] == 0:
+        return False
+    return counts[loss] > 0
+
+
+LOSSES = list(measured(np.empty(0, np.uint8)))
 
 
 @torch.no_grad()
 def evaluate(model, windows, rows, team=None):
     """Bits per base of windows, uint8 (M, block_size), for each of measured(): {"all": bits, ...}.
 
-    model: a GPT or a Markov model. rows: windows at a time. Bits are nan of no bases, and of
-    repeats and unique where nothing is soft-masked. The processes of a team share the windows and
-    all get the result; None if one of them was told to stop.
+    model: a GPT or a Markov model. rows: windows at a time. Bits are nan where is_known says no.
+    The processes of a team share the windows and all get the result; None if one of them was told
+    to stop.
     """
     team = team or Team()
-    names = list(measured(windows[:0]))
-    sums = torch.zeros(len(names), 2, dtype=torch.float64)  # nats and bases of each
+    sums = torch.zeros(len(LOSSES), 2, dtype=torch.float64)  # nats and bases of each
     for i in range(team.rank * rows, len(windows), team.world * rows):
         if team.signals:
             break
@@ -446,10 +461,10 @@ def evaluate(model, windows, rows, team=None):
     if team.told_to_stop():
         return None
     team.sum(sums)
-    counts = dict(zip(names, sums[:, 1].tolist()))
-    bits = dict(zip(names, (sums[:, 0] / sums[:, 1] / math.log(2)).tolist()))
-    if not counts["repeats"]:
-        bits = {name: math.nan if "unique" in name else bits[name] for name in names}
+    counts = dict(zip(LOSSES, sums[:, 1].tolist()))
+    bits = {}
+    for name, nats in zip(LOSSES, sums[:, 0].tolist()):
+        bits[name] = nats / counts[name] / math.log(2) if is_known(name, counts) else math.nan
     return bits
 
 
@@ -518,16 +533,17 @@ def check_settings(settings):
         die(f"region_from = {region_from} reads no regions: give it a share below 1")
     if compile not in ("auto", True, False):
         die(f"compile = {compile!r}: give auto, True or False")
-    losses = list(measured(np.empty(0, np.uint8)))
-    if best_by not in losses:
-        die(f"best_by = {best_by}: give one of {', '.join(losses)}")
+    if best_by not in LOSSES:
+        die(f"best_by = {best_by}: give one of {', '.join(LOSSES)}")
     if keep_every % eval_interval:
         die(f"keep_every = {keep_every}: give a multiple of eval_interval = {eval_interval}, or 0")
     check_packages(settings)
 
 
 def out_of_patience(run, team):
-    """Whether the last evaluations were no better than the best, patience of them, and just now."""
+    """Whether `patience` evaluations in a row, the last one of this step, were no better than the
+    best one before.
+    """
     if not patience or run.waited < patience or run.evaluated != run.step:
         return False
     team.say(
@@ -565,7 +581,7 @@ def main(words=None):
     about = describe_run(settings, genomes)
     run = start_or_resume(learner, folder, settings, about, team)
     flops = flops_per_base(learner.model)
-    progress = Progress(settings, run, loader, flops, folder, team)
+    progress = Progress(settings, run, loader, flops, LOSSES, folder, team)
     progress.introduce(learner.model, val_windows)
     for line in remarks(genomes):
         team.say(line)
@@ -576,7 +592,7 @@ def main(words=None):
     stopped = False
     while True:
         due = run.step > 0 and (run.step % eval_interval == 0 or run.step == last_step)
-        if due and run.evaluated != run.step:
+        if due and (run.evaluated != run.step or run.val is None):
             if run.since_log:
                 run.since_log[-1].tolist()  # waits for a GPU that is still at it
             run.seconds += clock.look(run)[0]

@@ -62,7 +62,7 @@ def about_pretraining(chosen, genome, data):
         selected_on |= dict.fromkeys(held_there(chosen, genome, about, "val"))
     line = f"pretraining saw {', '.join(seen) or 'none'} of these chromosomes"
     if seen:
-        line += "; MIND: what follows is about DNA that it was trained on"
+        line += "; warning: what follows is about DNA that it was trained on"
     if selected_on:
         line += f"; its best checkpoint was chosen on {', '.join(selected_on)}"
     return line
@@ -106,7 +106,7 @@ def about_names(chroms, data, what="variants"):
     line = f"{what} lie on {listed(names, 30)}; of these pretraining saw, by name, "
     line += listed(seen, 30) if seen else "none"
     if seen:
-        line += "; MIND: the bases there it has read"
+        line += "; warning: the bases there it has read"
     return line
 
 

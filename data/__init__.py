@@ -1,5 +1,9 @@
-"""The bytes of a genome (genome.py), windows read from them (windows.py), regions of a BED
-(regions.py), and the genomes of a run (corpus.py).
+"""A genome, from files as people have them to the windows that are read.
+
+To prepare one: files.py reads text, packed or not; download.py fetches it; fasta.py and bed.py read
+its records; names.py says which chromosome a name means; splits.py what is taken and held out;
+bins.py sorts it into the .bin files. To read one: genome.py has the bytes; windows.py the windows
+of each step; regions.py the regions of a BED; corpus.py the genomes of a run.
 """
 
 from data.genome import (
@@ -12,10 +16,11 @@ from data.genome import (
     N,
     decode,
     encode,
+    is_base,
     reverse_complement,
 )
 from data.regions import ELEMENT, FLANK, Regions, known_ccre, mark_elements, widen
-from data.windows import SEGMENT, Mixture, Windows, eval_windows, quarters, share
+from data.windows import SEGMENT, Mixture, Windows, eval_windows, quarters, rows_of_process
 
 __all__ = [
     "ALPHABET",
@@ -34,10 +39,11 @@ __all__ = [
     "decode",
     "encode",
     "eval_windows",
+    "is_base",
     "known_ccre",
     "mark_elements",
     "quarters",
     "reverse_complement",
-    "share",
+    "rows_of_process",
     "widen",
 ]

@@ -57,16 +57,13 @@ def read_row(columns, where):
 
     kind: column 10 where it is text; a narrowPeak has a number there.
     """
-    start = 0
-    end = -1
-    if len(columns) > 2 and POSITION.fullmatch(columns[1]) and POSITION.fullmatch(columns[2]):
-        start = int(columns[1])
-        end = int(columns[2])
-    if start > end or not columns[0]:
+    is_row = len(columns) > 2 and columns[0] != ""
+    is_row = is_row and all(POSITION.fullmatch(text) for text in columns[1:3])
+    if not is_row or int(columns[1]) > int(columns[2]):
         found = " ".join(columns)[:60].strip()
         die(f"{where} is not name, start, end with start below end, as in BED: {found!r}")
     kind = columns[9].strip() if len(columns) > 9 else ""
-    return columns[0], start, end, "" if is_number(kind) else kind
+    return columns[0], int(columns[1]), int(columns[2]), "" if is_number(kind) else kind
 
 
 @cache

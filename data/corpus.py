@@ -46,20 +46,20 @@ def held_out_here_trained_on_there(genomes):
     """A line on each chromosome that one genome holds out and another one trains on; none if all is
     well. Chromosomes are the same if their md5 is.
     """
-    trained = {}  # md5 -> the genome that trains on it
+    trained = {}  # md5 -> the genomes that train on it, or on a part of it
     for genome in genomes:
         for row in genome.meta["splits"]["train"]["chroms"]:
-            trained.setdefault(row["md5"], genome)
+            trained.setdefault(row["md5"], []).append(genome)
     lines = []
     for genome in genomes:
         for split in ("val", "test"):
             for row in genome.meta["splits"][split]["chroms"]:
-                other = trained.get(row["md5"], genome)
-                if other is not genome:
-                    lines.append(
-                        f"MIND: {row['name']} is held out by {genome.folder} and trained on as a "
-                        f"part of {other.folder}"
-                    )
+                for other in trained.get(row["md5"], []):
+                    if other is not genome:
+                        lines.append(
+                            f"warning: {row['name']} is held out by {genome.folder} and trained on "
+                            f"as a part of {other.folder}"
+                        )
     return lines
 
 

@@ -7,7 +7,6 @@ import shlex
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, groupby
-from operator import itemgetter
 
 import numpy as np
 
@@ -54,16 +53,19 @@ def read_fasta(path, bar, seen=None):
     FASTA.
     """
     pieces = cut_at_headers(read_blocks(path, bar), path, seen)
-    for header, group in groupby(pieces, itemgetter(0)):
+    for _, group in groupby(pieces, lambda piece: piece[0]):
+        _, header, letters = next(group)
         if header is not None:
-            yield *header, (letters for _, letters in group)
+            yield *header, chain([letters], (more for _, _, more in group))
 
 
 def cut_at_headers(blocks, path, seen):
-    """Yield ((name, description), letters) again and again: letters are what a block holds of the
-    record of that header. Each record is yielded at least once, though its letters may be empty.
+    """Yield (number of the record, (name, description), letters) again and again: letters are what
+    a block holds of that record. Each record is yielded at least once, though its letters may be
+    empty. The header is None before the first one.
     """
-    header = None  # none yet
+    header = None
+    number = 0
     kept = b"\n"  # what is read again with the next block; a line end, so that ">" may follow
     for block in chain(blocks, [b"\n"]):  # the last line may lack its end
         text = kept + block
@@ -76,11 +78,12 @@ def cut_at_headers(blocks, path, seen):
             kept = b"\n"
         if (header is None and letters.strip()) or len(kept) > LONGEST_HEADER:
             die_of_no_fasta(letters.lstrip(), path)
-        yield header, letters
+        yield number, header, letters
         for record in records:
             line, _, letters = record.partition(b"\n")
             header = read_header(line, path, seen)
-            yield header, letters
+            number += 1
+            yield number, header, letters
     if header is None:
         die(f"{path}: empty, no FASTA record in it: fetch it again")
 
@@ -147,7 +150,7 @@ def encode_record(name, pieces, file, path):
     letter that is not DNA's.
     """
     md5 = hashlib.md5()
-    hashed = HASHER.submit(md5.update, b"")  # no letters yet
+    hashed = None  # the hashing of the last piece
     runs = RunsOfN()
     counts = Counter()
     for piece in pieces:
@@ -159,12 +162,14 @@ def encode_record(name, pieces, file, path):
             at = int(bases.argmax())
             die_of_letter(chr(letters[at]), runs.length + at, name, path)
         file.write(bases)
-        hashed.result()  # no more than one piece waits in memory
+        if hashed:
+            hashed.result()  # no more than one piece waits in memory
         upper = np.frombuffer(letters, np.uint8) & 0xDF  # without the bit that makes lower case
         hashed = HASHER.submit(md5.update, upper)
         runs.add(bases)
         counts.update(count_bases(bases))
-    hashed.result()
+    if hashed:
+        hashed.result()
     found = runs.found()
     sizes = found[:, 1] - found[:, 0]
     gaps = found[sizes >= MIN_GAP].tolist()

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from config import die, listed
-from data.names import key
+from data.names import chromosome_key
 
 ALPHABET = "ACGTN"
 N = 4
@@ -36,7 +36,7 @@ for _code in range(ord("a"), ord("z") + 1):
     _ENCODE[_code] = _ENCODE[ord(chr(_code).upper())] | REPEAT
 _DECODE = np.frombuffer(b"ACGTNNNNacgtnnnn", np.uint8)  # base -> letter
 _BYTES = np.arange(256, dtype=np.uint8)
-_COMPLEMENT = np.where(_BYTES & 7 < N, _BYTES ^ 3, _BYTES)  # A-T and C-G; all higher bits stay
+_COMPLEMENT = np.where((_BYTES & 7) < N, _BYTES ^ 3, _BYTES)  # A-T and C-G; all higher bits stay
 
 
 def encode(letters):
@@ -56,6 +56,11 @@ def decode(bases):
 def reverse_complement(bases):
     """The other strand of (..., T) bases, read 5' to 3'; the bits above stay with their base."""
     return _COMPLEMENT[bases][..., ::-1]
+
+
+def is_base(raw):
+    """Where bytes, an array or a tensor, hold A, C, G or T and not N: bool, the same shape."""
+    return (raw & 7) < N
 
 
 class Genome:
@@ -94,7 +99,7 @@ class Genome:
         self._aliases = {}  # other names of a chromosome -> ours
         for name, row in self.chroms.items():
             fasta_name = row.get("fasta_name", name)
-            for alias in (fasta_name, key(name), key(fasta_name)):
+            for alias in (fasta_name, chromosome_key(name), chromosome_key(fasta_name)):
                 self._aliases.setdefault(alias, name)
 
     def _rows(self, split):
@@ -137,7 +142,7 @@ class Genome:
         """
         if name in self.chroms:
             return name
-        return self._aliases.get(name) or self._aliases.get(key(name))
+        return self._aliases.get(name) or self._aliases.get(chromosome_key(name))
 
     def fetch(self, chrom, start, end):
         """Bases [start, end) of a chromosome, 0-based, as a (end - start,) uint8 copy; N beyond its

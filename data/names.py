@@ -96,7 +96,7 @@ def naming_of(name):
     return "RefSeq" if re.match("[A-Z]{2}_", name) else "GenBank"
 
 
-def key(name):
+def chromosome_key(name):
     """What names of the same chromosome have in common: "6" for chr6, Chr6, 6, NC_000006.12."""
     return re.sub(r"^chr(?!om)", "", ucsc_name(name), flags=re.I)
 

@@ -20,12 +20,12 @@ DOWNLOADED = Path(__file__).parent / "ccre" / "ENCFF420VPZ.bed.gz"
 CCRE = "ccre.bed"  # in a prepared genome's folder: the elements that it came with
 ELEMENT = 16  # bits of a base that mark_elements sets; files never hold them
 FLANK = 32
-BESIDE = 350  # bases to either side of an element that are its flanks
+FLANK_BASES = 350  # to either side of an element that are its flanks as a loss is measured
 
 
 def known_ccre(folder, assembly):
-    """The BED of regulatory elements that a prepared genome has: CCRE in its folder, of hg38 else
-    ENCODE's list if it is downloaded; None if there is none.
+    """The BED of regulatory elements of a prepared genome: CCRE in its folder; without that, for
+    hg38, ENCODE's list if it is downloaded; None if there is none.
     """
     own = folder / CCRE
     if own.is_file():
@@ -135,16 +135,18 @@ def region_file(setting, genome):
     return path
 
 
-def training_regions(setting, flank, genome):
+def training_regions(setting, flank, by_class, genome):
     """{class: the stretches to read of its regions on the training chromosomes}; {} if the setting
-    `regions` is empty. Regions of held-out chromosomes are in none. Dies if none is left.
+    `regions` is empty. Not by_class: all in one, without a name. Regions of held-out chromosomes
+    are in none. Dies if none is left.
     """
     if not setting:
         return {}
     found = read_regions(region_file(setting, genome), genome)
     stretches = genome.stretches("train")
     by_kind = {}
-    for kind, places in found.by_kind("train").items():
+    read = found.by_kind("train") if by_class else {"": found.all("train")}
+    for kind, places in read.items():
         wide = widen(places, flank, stretches)
         if len(wide):
             by_kind[kind] = wide
@@ -154,36 +156,41 @@ def training_regions(setting, flank, genome):
 
 
 def widen(places, flank, stretches):
-    """(R, 2) places, each with `flank` bases to either side, as stretches for Windows: (S, 2).
+    """(R, 2) places, each with `flank` bases to either side, as stretches for Windows: (S, 2)
+    int64.
 
     Those that touch are one, so that each base is in one of them; none reaches over the ends of the
-    stretches that it lies on.
+    stretch that its place lies on. stretches: in order, as Genome.stretches gives them.
     """
-    places = places[np.argsort(places[:, 0])] + (-flank, flank)
-    reach = np.maximum.accumulate(places[:, 1])  # where all so far end
-    begins = np.append(True, places[1:, 0] > reach[:-1])
-    first = np.flatnonzero(begins)
-    low = places[first, 0]
-    high = reach[np.append(first[1:], len(places)) - 1]
-    # each with each stretch that it meets
-    from_stretch = np.searchsorted(stretches[:, 1], low, "right")
-    to_stretch = np.searchsorted(stretches[:, 0], high, "left")
-    meets = np.maximum(to_stretch - from_stretch, 0)
-    mine = np.repeat(np.arange(len(low)), meets)
-    turn = np.arange(len(mine)) - (np.cumsum(meets) - meets)[mine]
-    stretch = from_stretch[mine] + turn
-    low = np.maximum(low[mine], stretches[stretch, 0])
-    high = np.minimum(high[mine], stretches[stretch, 1])
-    return np.stack((low, high), 1)
+    stretches = stretches.tolist()
+    pieces = []  # (number of the stretch, start, end)
+    first = 0  # the first stretch that does not end before the place
+    for start, end in sorted(places.tolist()):
+        while first < len(stretches) and stretches[first][1] <= start:
+            first += 1
+        number = first
+        while number < len(stretches) and stretches[number][0] < end:
+            low, high = stretches[number]
+            pieces.append((number, max(start - flank, low), min(end + flank, high)))
+            number += 1
+    joined = []
+    last = None  # the stretch of the last one
+    for number, low, high in sorted(pieces):
+        if number == last and low <= joined[-1][1]:
+            joined[-1][1] = max(joined[-1][1], high)
+        else:
+            joined.append([low, high])
+        last = number
+    return np.array(joined, np.int64).reshape(-1, 2)
 
 
-def mark_elements(places, n):
+def mark_elements(places, stretches, n):
     """(n,) uint8 for a .bin of n bases: ELEMENT where one of the (R, 2) places is, FLANK on up to
-    BESIDE bases beside them, 0 elsewhere.
+    FLANK_BASES bases beside them on the same stretch, 0 elsewhere.
     """
     marks = np.zeros(n, np.uint8)
-    for start, end in places.tolist():
-        marks[max(start - BESIDE, 0) : end + BESIDE] = FLANK
+    for start, end in widen(places, FLANK_BASES, stretches).tolist():
+        marks[start:end] = FLANK
     for start, end in places.tolist():
         marks[start:end] = ELEMENT
     return marks

@@ -6,7 +6,15 @@ A record is a dict with at least a name, the description behind it, and a length
 import hashlib
 
 from config import die, listed
-from data.names import CHROMOSOME, COPY, ORGANELLE, SCAFFOLD, human_chromosome, key, kind_of
+from data.names import (
+    CHROMOSOME,
+    COPY,
+    ORGANELLE,
+    SCAFFOLD,
+    chromosome_key,
+    human_chromosome,
+    kind_of,
+)
 
 DART_EVAL = {  # what the benchmark selects and tests on
     "val": ["chr6", "chr21"],
@@ -21,8 +29,9 @@ TAIL_SHARE = 1 / 10  # of a chromosome of which only the end is held out
 
 
 def names_in(text):
-    """The names in a setting such as "chr19, chr21"."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """The names in a setting such as "chr19, chr21", each once."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return list(dict.fromkeys(names))
 
 
 def read_splits(val, test):
@@ -32,7 +41,7 @@ def read_splits(val, test):
 
 def is_named(name, names):
     """Whether a record's name is among these, as it is or as another name of its chromosome."""
-    return name in names or key(name) in {key(other) for other in names}
+    return name in names or chromosome_key(name) in {chromosome_key(other) for other in names}
 
 
 def bases_of(records):
@@ -222,6 +231,6 @@ def warn_of_tested(records, parts, lines):
             tested.append(record["name"])
     if tested:
         lines.append(
-            f"MIND: {listed(tested)} will be trained on, and DART-Eval tests on it: "
+            f"warning: {listed(tested)} will be trained on, and DART-Eval tests on it: "
             "leave --test_chroms away to hold it out"
         )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data.genome import N, reverse_complement
+from data.genome import N, is_base, reverse_complement
 
 SEGMENT = 20480  # validation is made of whole segments of this many bases: 20 x 1,024 = 5 x 4,096
 
@@ -12,10 +12,10 @@ class Windows:
     on the windows' numbers alone, counted from the run's beginning: they are the same for any
     number of processes, and a run that is resumed needs no state of the sampler.
 
-    An epoch covers every stretch with windows laid end to end, so it reads each base once. Where
-    the first window begins, so many bases before its stretch, is the stretch's phase, drawn anew
-    for each epoch; what hangs over a stretch's ends is N. The windows come in random order, each on
-    the other strand with probability rc.
+    An epoch covers every stretch with windows laid end to end, so it reads each base once (but for
+    those that jitter takes away). A stretch's phase is how many bases before the stretch its first
+    window begins, drawn anew for each epoch; what hangs over a stretch's ends is N. The windows
+    come in random order, each on the other strand with probability rc.
 
     bases: (n,) uint8. stretches: (S, 2) int64, as Genome.stretches gives them. stream: tells apart
     the draws of genomes that are trained on together. jitter: a stretch that fits into one window
@@ -61,13 +61,13 @@ class Windows:
         for epoch in np.unique(epochs):  # a step may end one epoch and begin the next
             phase, order, flip = self._draw(int(epoch))
             mine = epochs == epoch
-            turn = index[mine] % self.per_epoch
-            window = order[turn]
+            nth = index[mine] % self.per_epoch
+            window = order[nth]
             s = np.searchsorted(self.first, window, "right") - 1
             starts[mine] = self.low[s] - phase[s] + (window - self.first[s]) * self.block_size
             phases[mine] = phase[s]
             stretch[mine] = s
-            flipped[mine] = flip[turn]
+            flipped[mine] = flip[nth]
         low, high = self.low[stretch], self.high[stretch]
         backwards = flipped & (high - low <= self.block_size)
         ends = high + phases  # so that N is behind the bases, too
@@ -91,10 +91,13 @@ def lay(lengths, block_size, jitter=0):
     each, (S,) int64.
 
     A stretch that fits into one window has one, which begins with it on either strand, or up to
-    jitter bases, at most half of it, within it: a phase below 0. A longer one
-    has as many as most phases need, and its phases are those that need just so many, at least half.
-    So the number of windows is the same in every epoch, which window a step reads is a division,
-    and every window holds some of its stretch.
+    jitter bases, at most half of it, within it: a phase below 0.
+
+    A longer one needs one window more in some phases than in others: 10 bases in windows of 4 need
+    3 in the phases 0 to 2 and 4 in phase 3. It gets the number that at least half of the phases
+    need, here 3, and its phases are drawn among those alone. So the number of windows is the same
+    in every epoch, which window a step reads is a division, and every window holds some of its
+    stretch.
     """
     most = (lengths + 2 * block_size - 2) // block_size
     enough = (most - 1) * block_size - lengths  # the highest phase that one window less covers
@@ -113,31 +116,29 @@ class Mixture:
     """The windows of each step of a run on genomes, and on regions of one: batch(step), over all
     processes.
 
-    windows: a Windows for each of them. shares: of the windows of a run that come from each, sum 1.
-    per_step: windows in a step. later: the shares from step `turn` on, None if they stay.
+    sources: a Windows for each of them. shares: of the windows of a run that come from each, sum 1.
+    per_step: windows in a step. later: the shares from switch_step on, None if they stay.
     """
 
-    def __init__(self, windows, shares, per_step, later=None, turn=0):
-        self.windows = windows
+    def __init__(self, sources, shares, per_step, later=None, switch_step=0):
+        self.sources = sources
         self.per_step = per_step
         self.shares = shares
         self.later = shares if later is None else later
-        self.turn = turn
+        self.switch_step = switch_step
 
     def before(self, step):
-        """How many windows of each Windows the steps before this one read."""
-        early = min(step, self.turn)
+        """How many windows of each source the steps before this one read."""
+        early = min(step, self.switch_step)
         counts = divide(early * self.per_step, self.shares)
         more = divide((step - early) * self.per_step, self.later)
         return [a + b for a, b in zip(counts, more)]
 
     def batch(self, step):
-        """The (per_step, block_size) uint8 windows of a step, those of one Windows behind those of
-        another.
-        """
+        """The (per_step, block_size) uint8 windows of a step, source by source."""
         rows = []
-        for windows, first, end in zip(self.windows, self.before(step), self.before(step + 1)):
-            rows.append(windows.read(first, end - first))
+        for source, first, end in zip(self.sources, self.before(step), self.before(step + 1)):
+            rows.append(source.read(first, end - first))
         return np.concatenate(rows)
 
 
@@ -154,15 +155,13 @@ def divide(total, shares):
 
 def quarters(batch):
     """(B, T) uint8 windows -> (B,) how many quarters of a window hold all of its bases, 0 to 4."""
-    real = batch & 7 < N
+    real = is_base(batch)
     length = np.where(real.any(1), batch.shape[1] - real[:, ::-1].argmax(1), 0)
     return -(-4 * length // batch.shape[1])
 
 
-def share(rows, rank, world):
-    """The rows of a step that fall to process `rank` of `world`; shares differ by one row at
-    most.
-    """
+def rows_of_process(rows, rank, world):
+    """The rows of a step that fall to process `rank` of `world`; they differ by one row at most."""
     return rows[rank * len(rows) // world : (rank + 1) * len(rows) // world]
 
 

@@ -462,7 +462,7 @@ def describe(strips, pairs, args, genome, data):
     if genome.fingerprint not in [about.get("fingerprint") for about in all_data(data)]:
         print(about_names(chroms, data, "the genes"))
     if "train" in args.splits:
-        print("MIND: these genes are not held out")
+        print("warning: these genes are not held out")
 
 
 def main():

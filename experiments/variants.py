@@ -298,7 +298,7 @@ for rate in (0.001, 0.002, 0.004):
 
     @variant(f"AdamW {rate} for the matrices", learning_rate=rate)
     def adamw_for_matrices():
-        def adamw(params, lr, weight_decay, dtype):
+        def adamw(params, lr, weight_decay, dtype, qkv):
             return torch.optim.AdamW(params, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay)
 
         optim.Muon = adamw

@@ -1,3 +1,1 @@
-"""What the scripts share that is not about DNA: devices, processes, checkpoint files, the folder of
-a run.
-"""
+"""What a run needs around the model: processes, devices, checkpoints, its folder, what it says."""

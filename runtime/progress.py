@@ -11,14 +11,15 @@ from pathlib import Path
 import torch
 
 from config import dataset_names, die
-from data import SEGMENT, N
+from data import SEGMENT, is_base
 from runtime.device import machine_peak, peak_memory
 from runtime.run_folder import Log
 from runtime.watch import Watch
 
 WORSE = 0.005  # bits by which the last evaluation exceeds the best, from which on a run says so
 MANY_PASSES = 20  # over the data of a genome, from which on a run says so
-COLUMNS = ("repeats", "unique", "elements", "flanks")  # of the table at the end, behind all
+SHOWN = ("all", "repeats", "unique", "elements")  # the losses in a line on an evaluation
+IN_TABLE = (*SHOWN, "flanks")  # and in the table at the end
 SCATTERED = 0.9  # windows less full are of scaffolds, so that even few bases are of many places
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
@@ -42,9 +43,11 @@ class Clock:
 
 
 class Progress:
-    """Prints and logs a run. settings: those of train.py. flops_per_base: for the MFU."""
+    """Prints and logs a run. settings: those of train.py. flops_per_base: for the MFU. losses:
+    names of the validation losses.
+    """
 
-    def __init__(self, settings, run, loader, flops_per_base, folder, team):
+    def __init__(self, settings, run, loader, flops_per_base, losses, folder, team):
         self.settings = settings
         self.genomes = dataset_names(settings["dataset"])
         self.loader = loader
@@ -54,7 +57,8 @@ class Progress:
         self.machine, peak = machine_peak(team.device)
         self.peak_flops = peak * team.world
         self.watch = Watch(settings, folder, run) if team.leads else None
-        self.log = Log(folder.log, run.step, run.evaluated) if team.leads else None
+        evaluated = run.evaluated if run.val else run.step - 1  # the last one is made again
+        self.log = Log(folder.log, losses, run.step, evaluated) if team.leads else None
 
     def introduce(self, model, val_windows):
         """Print what is about to run: the model, the machine, the data, the validation.
@@ -64,10 +68,11 @@ class Progress:
         team, loader = self.team, self.loader
         parameters = sum(p.numel() for p in model.parameters())
         matrices = sum(p.numel() for p in model.matrices())
+        precision = str(team.precision).removeprefix("torch.")
         processes = "process" if team.world == 1 else "processes"
         team.say(
-            f"{parameters:,} parameters, {matrices:,} in matrices | {self.machine}, "
-            f"{str(team.precision)[6:]}, compile {model.is_compiled}, {team.world} {processes} x "
+            f"{parameters:,} parameters, {matrices:,} in matrices | {self.machine}, {precision}, "
+            f"compile {model.is_compiled}, {team.world} {processes} x "
             f"{loader.micro_steps} micro-batches x {loader.micro} windows"
         )
         steps = self.settings["max_iters"]
@@ -75,9 +80,9 @@ class Progress:
         if loader.trims:
             bases = f"{loader.per_step:,} windows"
         team.say(f"{steps} steps x {bases}, on")
-        mixture = loader.windows
-        read = mixture.before(steps)
-        for name, windows, n, share in zip(loader.names, mixture.windows, read, mixture.later):
+        mixture = loader.mixture
+        counts = mixture.before(steps)
+        for name, windows, n, share in zip(loader.names, mixture.sources, counts, mixture.later):
             passes = n / windows.per_epoch
             line = (
                 f"  {name}: {passes:.3g} passes of {windows.per_epoch:,} windows of "
@@ -87,31 +92,32 @@ class Progress:
                 line += f", {windows.fill:.0%} full (micro-batches end with their longest one)"
             if len(loader.names) > 1:
                 line += f", {share:.1%} of the windows"
-                if mixture.later != mixture.shares and mixture.turn:
-                    line += f" from step {mixture.turn} on"
+                if mixture.later != mixture.shares and mixture.switch_step:
+                    line += f" from step {mixture.switch_step} on"
             if passes >= MANY_PASSES:
-                line += "; MIND: it will learn these by heart, fewer max_iters or some dropout help"
-            team.say(line)
-        for name, windows, read in zip(self.genomes, val_windows, mixture.windows):
-            line = f"validation on {name}: {int((windows & 7 < N).sum()):,} bases"
-            places = max(1, round(self.settings["eval_tokens"] / SEGMENT))
-            if places < 10 and read.fill > SCATTERED:
                 line += (
-                    f" from no more than {places} {'place' if places == 1 else 'places'}: "
+                    "; warning: it will learn these by heart, fewer max_iters or some dropout help"
+                )
+            team.say(line)
+        for name, windows, trained_on in zip(self.genomes, val_windows, mixture.sources):
+            line = f"validation on {name}: {int(is_base(windows).sum()):,} bases"
+            n_places = max(1, round(self.settings["eval_tokens"] / SEGMENT))
+            if n_places < 10 and trained_on.fill > SCATTERED:
+                line += (
+                    f" from no more than {n_places} {'place' if n_places == 1 else 'places'}: "
                     "too few to compare with other runs, raise eval_tokens"
                 )
             team.say(line)
 
     def evaluation(self, run):
         """Print and log run.val; dies if it is not finite."""
-        val = run.val
-        vals = [val, *run.other_vals]
+        vals = [run.val, *run.other_vals]
         for name, bits in zip(self.genomes, vals):
             where = f" on {name}" if len(vals) > 1 else ""
+            losses = ", ".join(f"{loss} {bits[loss]:.4f}" for loss in SHOWN)
             self.team.say(
                 f"step {run.step}/{self.settings['max_iters']} | validation bits per base{where}: "
-                f"all {bits['all']:.4f}, repeats {bits['repeats']:.4f}, "
-                f"unique {bits['unique']:.4f}, elements {bits['elements']:.4f}"
+                f"{losses}"
             )
         if not all(math.isfinite(bits["all"]) for bits in vals):
             die(
@@ -119,13 +125,14 @@ class Progress:
                 f"{self.folder.last} is the last good state"
             )
         if self.log:
-            bits = {f"val_bits_{name}": value for name, value in val.items()}
-            row = dict(bits, step=run.step, tokens=run.bases, seconds=run.seconds)
-            others = zip(self.genomes[1:], run.other_vals)
-            texts = [" ".join([name, *(f"{v:.5f}" for v in val.values())]) for name, val in others]
+            row = dict(step=run.step, tokens=run.bases, seconds=run.seconds)
+            row.update({f"val_bits_{loss}": value for loss, value in run.val.items()})
+            texts = []
+            for name, bits in zip(self.genomes[1:], run.other_vals):
+                texts.append(" ".join([name, *(f"{value:.5f}" for value in bits.values())]))
             self.log.add(dict(row, val_bits_others="; ".join(texts)))
-            for name, val in zip(self.genomes[1:], run.other_vals):
-                row.update({f"val_bits_{key} on {name}": value for key, value in val.items()})
+            for name, bits in zip(self.genomes[1:], run.other_vals):
+                row.update({f"val_bits_{loss} on {name}": value for loss, value in bits.items()})
             self.watch.add(row)
 
     def steps(self, run, factor, clock, scaler):
@@ -200,15 +207,15 @@ class Progress:
 
     def table(self, run, floors):
         """Print the model's bits beside its floors, {name: bits}, and write summary.json."""
-        rows = {"uniform": dict.fromkeys(run.val, 2.0), **floors, "this model": run.val}
+        uniform = {loss: math.nan if math.isnan(bits) else 2.0 for loss, bits in run.val.items()}
+        rows = {"uniform": uniform, **floors, "this model": run.val}
         for name, bits in zip(self.genomes[1:], run.other_vals):
             rows[f"this model on {name}"] = bits
         say = self.team.say
-        say(f"\n{'validation, bits per base':27}{'all':>8}" + "".join(f"{c:>9}" for c in COLUMNS))
+        say(f"\n{'validation, bits per base':26}" + "".join(f"{loss:>9}" for loss in IN_TABLE))
         for name, bits in rows.items():
             label = f"{name} (best order)" if name.startswith("Markov") else name
-            cells = "".join(f"{bits.get(column, math.nan):9.4f}" for column in COLUMNS)
-            say(f"{label:27}{bits['all']:8.4f}{cells}")
+            say(f"{label:26}" + "".join(f"{bits[loss]:9.4f}" for loss in IN_TABLE))
         beside = [run.val.get(f"{place}_unique", math.nan) for place in ("elements", "flanks")]
         if math.isfinite(beside[0]):
             say("this model on unique bases: elements {:.4f}, their flanks {:.4f}".format(*beside))

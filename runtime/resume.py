@@ -6,12 +6,13 @@ state (train.describe_run).
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
 from config import die, read_script
+from model import GPTConfig
 from runtime.checkpoint import read_checkpoint, save_checkpoint
 
 # Settings that may change when a run is continued; all others make it what it is. Of the data it is
@@ -19,6 +20,7 @@ from runtime.checkpoint import read_checkpoint, save_checkpoint
 FREE = {"out_dir", "dataset", "regions", "device", "dtype", "compile", "batch_size"}
 FREE |= {"log_interval", "eval_interval", "markov_order", "patience", "keep_every"}
 FREE |= {"wandb_log", "wandb_project", "wandb_run_name", "tensorboard_log"}
+WORDS = {"auto", "scratch", "resume"}  # init_from is one of these, or a checkpoint's file
 
 
 @dataclass
@@ -27,7 +29,7 @@ class Run:
 
     step: int = 0  # steps done
     seconds: float = 0.0  # of training, evaluations not counted
-    val: dict | None = None  # the last evaluation: bits per base, see train.measured
+    val: dict | None = None  # bits per base of the last evaluation; None: it is to be made
     evaluated: int = 0  # the step that it was made at
     best_bits: float = math.inf  # the least of any evaluation, of the loss that best_by names
     waited: int = 0  # evaluations since then
@@ -38,37 +40,30 @@ class Run:
 
 
 def start_or_resume(learner, folder, settings, about, team):
-    """The Run to go on with, its weights and optimisers loaded.
+    """The Run to go on with, its weights and optimisers loaded; about is completed by what the
+    checkpoint says of the past.
 
     A new one, or the one that the folder or init_from holds. Dies if that is another run.
     """
-    init_from = settings["init_from"]
-    restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"  # by torchrun: it goes on
-    afresh = init_from == "scratch" and not restarted
+    afresh = settings["init_from"] == "scratch" and not restarted_by_torchrun()
     source = None if afresh else folder.newest_checkpoint()
-    if init_from == "resume" and not source:
-        die(f"nothing to resume: no {folder.last}")
-    fine_tunes = not source and init_from not in ("auto", "scratch")
-    if fine_tunes and not Path(init_from).is_file():
-        die(
-            f"init_from = {init_from}: there is no such file; give a checkpoint's, or auto, "
-            "scratch or resume"
-        )
+    if source is None:
+        check_init_from(settings["init_from"], folder)
     if team.leads:
         folder.lock()
     run = Run()
-    held = None
+    saved = None
     if source:
-        held = read_checkpoint(source)
-        run = resume(held, source, learner, settings, about, team)
-    elif fine_tunes:
-        source = init_from
-        held = read_checkpoint(source)
-        of = held["config"]["max_iters"]
-        team.say(f"fine-tuning {source}, of step {held['step']} of {of}")
-    if held:
-        load_weights(learner.model, held, source)
-        remember(held["data"], about["data"])
+        saved = read_checkpoint(source)
+        run = resume(saved, source, learner, settings, about, team)
+    elif settings["init_from"] not in WORDS:
+        source = settings["init_from"]
+        saved = read_checkpoint(source)
+        steps = saved["config"]["max_iters"]
+        team.say(f"fine-tuning {source}, of step {saved['step']} of {steps}")
+    if saved:
+        load_weights(learner.model, saved, source)
+        add_history(about["data"], saved["data"])
     named = ("dataset", "regions", "out_dir", "device")  # by names that may differ between nodes
     agreed = {key: value for key, value in about["config"].items() if key not in named}
     if not team.agrees(run.step, fingerprints(about["data"]), agreed):
@@ -82,45 +77,72 @@ def start_or_resume(learner, folder, settings, about, team):
             for path in folder.set_aside():
                 team.say(f"{path} is now {path}.old")
         if source == folder.best:
-            save_checkpoint(folder.last, held)
+            save_checkpoint(folder.last, saved)
+        if run.step and goes_by_another_loss(saved, settings):
+            save_checkpoint(folder.best, dict(saved, best_bits=run.best_bits))
     return run
 
 
-def remember(before, data):
+def restarted_by_torchrun():
+    """Whether torchrun starts this process again, after one of the run has failed."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
+def check_init_from(init_from, folder):
+    """Die if a run in a folder without checkpoints cannot start as init_from says."""
+    if init_from == "resume":
+        die(f"nothing to resume: no {folder.last}")
+    if init_from not in WORDS and not Path(init_from).is_file():
+        die(
+            f"init_from = {init_from}: there is no such file; give a checkpoint's, or auto, "
+            "scratch or resume"
+        )
+
+
+def add_history(data, earlier_data):
     """Add to what a checkpoint will say of its data what the one that it goes on from says: a model
     has seen that, too.
     """
-    earlier = list(before.get("before", []))
-    if fingerprints(before) != fingerprints(data):
-        earlier.append({key: value for key, value in before.items() if key != "before"})
+    earlier = list(earlier_data.get("before", []))
+    if fingerprints(earlier_data) != fingerprints(data):
+        earlier.append({key: value for key, value in earlier_data.items() if key != "before"})
     if earlier:
         data["before"] = earlier
 
 
-def resume(held, source, learner, settings, about, team):
+def resume(saved, source, learner, settings, about, team):
     """The Run that a checkpoint holds; loads the optimisers.
 
     Dies if it is another run, unless init_from is resume.
     """
     if settings["init_from"] == "resume":  # what the run once started from stays what it was
-        about["config"]["init_from"] = held["config"]["init_from"]
-    changes = "; ".join(differences(held, about))
+        about["config"]["init_from"] = saved["config"]["init_from"]
+    changes = "; ".join(differences(saved, about))
     if changes and settings["init_from"] != "resume":
         die(
             f"{source} is another run ({changes}): give --out_dir another folder, "
             "--init_from=resume to carry on, or --init_from=scratch to start over"
         )
-    if dict(held["model_args"], dropout=settings["dropout"]) != about["model_args"]:
-        die(f"{source} holds another model ({changes}): resume it with its own settings")
+    model_there = dict(asdict(GPTConfig()), **saved["model_args"])  # it may lack newer settings
+    model_there["dropout"] = settings["dropout"]  # may change, since it has no weights
+    if model_there != about["model_args"]:
+        why = f" ({changes})" if changes else ""
+        die(f"{source} holds another model{why}: resume it with its own settings")
     try:
-        run = Run(held["step"], held["seconds"], held["val"], held["evaluated"], held["best_bits"])
-        run.bases = held.get("bases", run.step * settings["batch_tokens"])
-        run.other_vals = held.get("other_vals", [])
-        run.waited = held.get("waited", 0)
-        run.since_log = list(held["since"].to(team.device))
-        learner.optimizers.load_state_dict(held["optimizers"])
-        if held["scaler"]:
-            learner.scaler.load_state_dict(held["scaler"])
+        run = Run(
+            step=saved["step"],
+            seconds=saved["seconds"],
+            val=saved["val"],
+            evaluated=saved["evaluated"],
+            best_bits=saved["best_bits"],
+            waited=saved.get("waited", 0),
+            bases=saved.get("bases", saved["step"] * settings["batch_tokens"]),
+            other_vals=saved.get("other_vals", []),
+            since_log=list(saved["since"].to(team.device)),
+        )
+        learner.optimizers.load_state_dict(saved["optimizers"])
+        if saved["scaler"]:
+            learner.scaler.load_state_dict(saved["scaler"])
     except (KeyError, ValueError, RuntimeError) as error:
         die(
             f"{source} was written by another version of train.py ({type(error).__name__}: "
@@ -132,33 +154,35 @@ def resume(held, source, learner, settings, about, team):
     if changes:
         line += f", changing: {changes}"
     team.say(line)
-    if held["config"].get("best_by", "all") != settings["best_by"]:
-        run.best_bits = run.val[settings["best_by"]] if run.val else math.inf
-        run.waited = 0
-    same_genomes = fingerprints(held["data"])[0] == fingerprints(about["data"])[0]
-    if not same_genomes or held["config"]["eval_tokens"] != settings["eval_tokens"]:
+    same_genomes = fingerprints(saved["data"])[0] == fingerprints(about["data"])[0]
+    if not same_genomes or saved["config"]["eval_tokens"] != settings["eval_tokens"]:
         run.val = None  # of other bases: to be scored anew
         run.other_vals = []
-        run.evaluated = 0
-        run.best_bits = math.inf
+    if run.val is None or goes_by_another_loss(saved, settings):
+        run.best_bits = run.val.get(settings["best_by"], math.inf) if run.val else math.inf
         run.waited = 0
     return run
 
 
-def differences(held, about):
+def goes_by_another_loss(saved, settings):
+    """Whether a checkpoint's best.pt is the best of another loss than the settings ask for."""
+    return saved["config"].get("best_by", "all") != settings["best_by"]
+
+
+def differences(saved, about):
     """Texts on what makes a checkpoint's run another one than the run that about describes."""
     differs = []
-    genomes_there, regions_there = fingerprints(held["data"])
+    genomes_there, regions_there = fingerprints(saved["data"])
     genomes_here, regions_here = fingerprints(about["data"])
     if genomes_there != genomes_here:
-        was, now = held["data"].get("dataset"), about["config"]["dataset"]
+        was, now = saved["data"].get("dataset"), about["config"]["dataset"]
         differs.append(f"its data are not these: {was} there and {now} here")
     if regions_there != regions_here:
-        was, now = held["config"].get("regions"), about["config"]["regions"]
+        was, now = saved["config"].get("regions"), about["config"]["regions"]
         differs.append(f"its regions are not these: {was or 'none'} there and {now or 'none'} here")
     defaults, _ = read_script(Path(__file__).parent.parent / "train.py")
     for key, now in about["config"].items():
-        was = held["config"].get(key, defaults[key])  # a setting newer than the checkpoint
+        was = saved["config"].get(key, defaults[key])  # a setting newer than the checkpoint
         if key not in FREE and was != now:
             shown = ["empty" if each == "" else each for each in (was, now)]
             differs.append(f"{key} is {shown[0]} there and {shown[1]} here")
@@ -173,12 +197,12 @@ def fingerprints(data):
     return genomes, data.get("regions")
 
 
-def load_weights(model, held, source):
+def load_weights(model, saved, source):
     """Load a checkpoint's weights; dies if they are of another model."""
     try:
-        model.load_state_dict(held["model"])
+        model.load_state_dict(saved["model"])
     except RuntimeError:
-        given = {k: v for k, v in held["model_args"].items() if k != "block_size"}
+        given = {k: v for k, v in saved["model_args"].items() if k != "block_size"}
         words = " ".join(f"--{k}={v}" for k, v in given.items())
         die(f"{source} holds another model: give {words}")
 

@@ -6,26 +6,16 @@ from pathlib import Path
 
 from config import die
 
-COLUMNS = [
-    "step",
-    "tokens",
-    "loss",
-    "bits",
-    "lr",
-    "grad_norm",
-    "tokens_per_second",
-    "mfu",
-    "seconds",
-    "spikes",
-    "val_bits_all",
-    "val_bits_repeats",
-    "val_bits_unique",
-    "val_bits_elements",
-    "val_bits_flanks",
-    "val_bits_elements_unique",
-    "val_bits_flanks_unique",
-    "val_bits_others",  # of genomes beside the main one: a name and all these, again and again
-]
+# The columns of log.csv before and behind those of the validation losses. tokens: bases seen so
+# far, by nanoGPT's name. val_bits_others: of each genome beside the main one, its name and losses.
+STEP_COLUMNS = ["step", "tokens", "loss", "bits", "lr", "grad_norm"]
+STEP_COLUMNS += ["tokens_per_second", "mfu", "seconds", "spikes"]
+OTHERS = "val_bits_others"
+
+
+def log_columns(losses):
+    """The columns of log.csv; losses: names of the validation losses."""
+    return [*STEP_COLUMNS, *(f"val_bits_{loss}" for loss in losses), OTHERS]
 
 
 class RunFolder:
@@ -62,11 +52,11 @@ class RunFolder:
     def lock(self):
         """Make the folder and hold it until this process ends; dies if another run holds it."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self.held = open(self.path / "lock", "w")
+        self.lock_file = open(self.path / "lock", "w")
         try:
             import fcntl  # not on Windows
 
-            fcntl.flock(self.held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             die(
                 f"another run is writing to {self.path}: wait for it, stop it, "
@@ -79,19 +69,21 @@ class RunFolder:
 class Log:
     """log.csv, open for more rows.
 
-    Rows that a run resumed at `step` will write again are dropped first. evaluated: the last step
-    whose evaluation the resumed checkpoint knows of.
+    losses: names of the validation losses, each a column. Rows that a run resumed at `step` will
+    write again are dropped first. evaluated: the last step whose evaluation the resumed checkpoint
+    knows of.
     """
 
-    def __init__(self, path, step, evaluated):
+    def __init__(self, path, losses, step, evaluated):
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = []
         if step and path.exists():
             kept = [row for row in read_rows(path) if row_stays(row, step, evaluated)]
         temporary = Path(f"{path}.tmp")
         self.file = open(temporary, "w", newline="")
+        columns = log_columns(losses)
         self.writer = csv.DictWriter(
-            self.file, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n"
+            self.file, columns, restval="", extrasaction="ignore", lineterminator="\n"
         )
         self.writer.writeheader()
         self.writer.writerows(kept)
@@ -99,7 +91,7 @@ class Log:
         os.replace(temporary, path)  # the open file moves with it
 
     def add(self, row):
-        """Write a row, a dict of some of COLUMNS."""
+        """Write a row, a dict of some of the columns."""
         text = {k: f"{v:.7g}" if isinstance(v, float) else v for k, v in row.items()}
         self.writer.writerow(text)
         self.file.flush()

@@ -128,7 +128,7 @@ class Watch:
             except Exception as error:  # a network or a disk of theirs is no reason to end a run
                 self.watchers.remove(watcher)
                 print(
-                    f"MIND: {watcher.name} failed at step {row['step']} ({first_line(error)}): "
+                    f"warning: {watcher.name} failed at step {row['step']} ({first_line(error)}): "
                     "the run goes on without it, log.csv has everything",
                     flush=True,
                 )

@@ -20,7 +20,7 @@ from data import (
     eval_windows,
     quarters,
     reverse_complement,
-    share,
+    rows_of_process,
 )
 from data.windows import lay
 from tests.conftest import write_genome
@@ -161,7 +161,7 @@ def test_batches_are_a_pure_function_of_seed_and_step():
 @pytest.mark.parametrize("world", (1, 2, 3, 4, 8))
 def test_processes_share_a_step_without_overlap(world):
     batch = sampler([500, 300], 32, 11)[0].batch(3)
-    shares = [share(batch, rank, world) for rank in range(world)]
+    shares = [rows_of_process(batch, rank, world) for rank in range(world)]
     sizes = [len(rows) for rows in shares]
     assert np.array_equal(np.concatenate(shares), batch)
     assert max(sizes) - min(sizes) <= 1

@@ -15,7 +15,7 @@ from experiments.against_nanogpt import always_ahead, seen_before, tokens_to
 from experiments.bench import memory
 from experiments.variants import VARIANTS, spectral_loss
 from model import GPTConfig, base_nll
-from runtime.run_folder import COLUMNS
+from runtime.run_folder import log_columns
 from tests.conftest import one_line_error, run, write_genome
 
 
@@ -163,9 +163,11 @@ def test_copier():
 
 def test_the_curve_of_a_run_that_has_not_ended(tmp_path):
     """Drawn as far as it goes, though the last row is cut off; no folder of a run is one line."""
-    columns = ",".join(COLUMNS)
-    evaluated = f"50,204800{',' * 8},1.99,1.98,2.0,"
-    log = f"{columns}\n50,204800,1.386,2.000{',' * 10}\n{evaluated}\n51,2090"
+    columns = log_columns(train.LOSSES)
+    evaluated = dict(step=50, tokens=204800, val_bits_all=1.99, val_bits_unique=2.0)
+    evaluated = ",".join(str(evaluated.get(column, "")) for column in columns)
+    step = f"50,204800,1.386,2.000{',' * (len(columns) - 4)}"
+    log = f"{','.join(columns)}\n{step}\n{evaluated}\n51,2090"
     (tmp_path / "log.csv").write_text(log)
     drawn = run("figures/curve.py", tmp_path, tmp_path / "curve.png")
     assert drawn.returncode == 0, drawn.stderr

@@ -16,7 +16,7 @@ from data.corpus import (
     read_shares,
 )
 from runtime.checkpoint import load_model
-from runtime.resume import remember
+from runtime.resume import add_history
 from runtime.team import Team
 from tests.conftest import one_line_error, random_dna, run, write_genome
 from tests.test_train import TINY, cut, load, rows, same_run
@@ -103,7 +103,7 @@ def test_the_windows_of_all_processes_are_those_of_one(two, world):
     genomes = opened()
     loaders = [script.Loader(genomes, Team(rank, world)) for rank in range(world)]
     for step in (0, 1, 17):
-        batch = loaders[0].windows.batch(step)
+        batch = loaders[0].mixture.batch(step)
         read = [loader.read(step) for loader in loaders]
         mine = []
         for micro_batches, _, _ in read:
@@ -121,11 +121,11 @@ def test_by_default_all_genomes_pass_at_the_same_pace(two):
     configured(two)
     loader = script.Loader(opened(), Team())
     passes = [
-        share / w.per_epoch for share, w in zip(loader.windows.shares, loader.windows.windows)
+        share / w.per_epoch for share, w in zip(loader.mixture.shares, loader.mixture.sources)
     ]
     assert passes[0] == pytest.approx(passes[1])
-    steps = sum(w.per_epoch for w in loader.windows.windows) // loader.per_step
-    for windows, count in zip(loader.windows.windows, loader.windows.before(steps)):
+    steps = sum(w.per_epoch for w in loader.mixture.sources) // loader.per_step
+    for windows, count in zip(loader.mixture.sources, loader.mixture.before(steps)):
         assert abs(count - windows.per_epoch) <= loader.per_step
     loader.thread.shutdown()
 
@@ -141,7 +141,14 @@ def test_one_genome_twice_and_one_that_trains_on_what_another_holds_out(tmp_path
         opened()
     configured(f"{cow},{cow2}")
     lines = held_out_here_trained_on_there(opened())
-    assert lines == [f"MIND: chr21 is held out by {cow} and trained on as a part of {cow2}"]
+    assert lines == [f"warning: chr21 is held out by {cow} and trained on as a part of {cow2}"]
+    # a chromosome that is cut: its md5 is of all of it, and the other genome trains on all of it
+    cut = write_genome(tmp_path / "cut", {"train": {"chr9": chr21}, "val": {"chr9 too": chr21}})
+    for names in (f"{cut},{cow2}", f"{cow2},{cut}"):
+        configured(names)
+        assert f"warning: chr9 too is held out by {cut} and trained on as a part of {cow2}" in (
+            held_out_here_trained_on_there(opened())
+        )
     configured(f"{cow},{pig}")  # the same names, other bases
     assert held_out_here_trained_on_there(opened()) == []
 
@@ -166,13 +173,13 @@ def test_what_pretraining_saw_is_told_by_content_in_all_that_was_ever_trained_on
     def said(*names, before=()):
         held = dict(data[names[0]], others=[data[name] for name in names[1:]])
         for name in before:
-            remember(data[name], held)
+            add_history(held, data[name])
         return notes.about_pretraining(elements, genomes["cow"], held)
 
     assert clean in said("cow")
     assert clean in said("cow", "pig")  # its chr21 is another one
     for seen in (said("cow", "cow2"), said("cow", before=["cow2"]), said("cow2")):
-        assert "pretraining saw chr21 of these chromosomes; MIND" in seen
+        assert "pretraining saw chr21 of these chromosomes; warning" in seen
     assert "chosen" not in said("pig")
     # a part of a chromosome
     part = dict(data["cow"], train=["chr21:0-90"], val=["chr21:90-900"])
@@ -196,7 +203,7 @@ def test_what_a_model_saw_before_is_remembered(genome_folder, tmp_path):
     assert load(tmp_path / "b" / "ckpt.pt")["data"]["before"] == [first]
     held = load(tmp_path / "b" / "ckpt.pt")["data"]
     resumed = {"fingerprint": held["fingerprint"]}
-    remember(held, resumed)
+    add_history(resumed, held)
     assert resumed["before"] == [first]
 
 
@@ -209,8 +216,8 @@ def test_shares_that_cannot_be(shares):
 def test_one_genome_with_the_setting_left_alone_is_as_before(genome_folder):
     configured(genome_folder)
     loader = script.Loader(opened(), Team())
-    windows = loader.windows.windows[0]
-    assert np.array_equal(loader.windows.batch(5), windows.read(5 * loader.per_step, 16))
+    windows = loader.mixture.sources[0]
+    assert np.array_equal(loader.mixture.batch(5), windows.read(5 * loader.per_step, 16))
     loader.thread.shutdown()
 
 
@@ -222,7 +229,7 @@ def test_of_short_scaffolds_real_bases_are_counted(two, tmp_path):
     loader = script.Loader([genome], Team())
     expected = 0
     for step in range(6):
-        batch = loader.windows.batch(step)
+        batch = loader.mixture.batch(step)
         assert (batch & 7 < N).any(1).all()
         expected += int((batch & 7 < N).sum())
     loader.thread.shutdown()

@@ -133,14 +133,21 @@ def test_newton_schulz_flattens_the_spectrum(shape):
 
 def test_muon_treats_each_matrix_alone_and_qkv_as_three():
     torch.manual_seed(0)
-    weights = [torch.nn.Parameter(torch.randn(s)) for s in ((48, 16), (16, 16), (16, 16), (64, 16))]
+    shapes = (
+        (48, 16),
+        (48, 16),
+        (16, 16),
+        (16, 16),
+        (64, 16),
+    )  # the first is a qkv, the second not
+    weights = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
     gradients = [torch.randn_like(w) for w in weights]
     before = [w.detach().clone() for w in weights]
     for w, g in zip(weights, gradients):
         w.grad = g
-    Muon(weights, lr=0.1).step()
+    Muon(weights, lr=0.1, qkv=weights[:1]).step()
     for w, old, g in zip(weights, before, gradients):
-        parts = g.split(16) if len(g) == 48 else [g]
+        parts = g.split(16) if w is weights[0] else [g]
         expected = torch.cat(
             [orthogonalize(p[None])[0] * max(1, len(p) / 16) ** 0.5 for p in parts]
         )

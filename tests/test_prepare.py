@@ -639,9 +639,9 @@ def test_scaffolds_stay_out_though_the_settings_name_the_chromosomes(tmp_path):
 def test_dart_evals_test_chromosomes_are_not_trained_on_unsaid(tmp_path, capsys):
     given = fasta_of(tmp_path, "1", "5", "6")
     prepare(fasta=given, out=tmp_path / "a")
-    assert "MIND: chr" not in capsys.readouterr().out
+    assert "warning: chr" not in capsys.readouterr().out
     prepare(fasta=given, out=tmp_path / "b", test_chroms="")
-    assert "MIND: chr5 will be trained on, and DART-Eval tests on it" in capsys.readouterr().out
+    assert "warning: chr5 will be trained on, and DART-Eval tests on it" in capsys.readouterr().out
 
 
 def scaffolds(path, n):
@@ -742,6 +742,10 @@ def test_the_same_again_and_another_genome(tmp_path):
     changed = write(tmp_path / "b.fa", mine.read_text().replace("GT", "GA"))
     for other in (fasta_of(tmp_path / "other", "chr1", "chr6"), changed):
         refused("already holds", "--out", fasta=other, out=out)
+    twice = tmp_path / "twice"
+    for _ in range(2):  # a name that comes twice, and in two ways
+        prepare(fasta=mine, out=twice, chroms="chr1,chr1,6,chr6")
+    assert sorted(Genome(twice).chroms) == ["chr1", "chr6"]
     refused("already holds", fasta=mine, out=out, val_chroms="chr2")
     refused("already holds", fasta=mine, out=out, chroms="chr1,chr6")
     refused("already holds", out=out, url="http://127.0.0.1:9")  # hg38 itself: before any network

@@ -75,25 +75,28 @@ def test_regions_lie_where_the_bed_says(folder):
 
 @pytest.mark.parametrize("seed", range(20))
 def test_widened_regions_are_those_of_a_plain_loop(seed):
-    """Stretches of 1,000 bases with gaps of 50 between, random places: each base that is within
-    `flank` of a place and in a stretch is in exactly one of the new stretches.
+    """Stretches of 1,000 bases, every other one with a gap of 50 behind it, random places: each
+    base that is within `flank` of a place, and in a stretch that the place is in, is in exactly one
+    of the new stretches, and none of these is in two of the old ones.
     """
     rng = np.random.default_rng(seed)
-    stretches = np.array([(i * 1050, i * 1050 + 1000) for i in range(6)])
+    stretches = [
+        (i * 1050 + shift, i * 1050 + shift + 1000) for i in (0, 2, 4) for shift in (50, 1050)
+    ]
+    stretches = np.array(stretches)
     low = rng.integers(0, 6200, 12)
     places = np.stack((low, low + rng.integers(1, 90, 12)), 1)
     flank = int(rng.integers(0, 60))
     wanted = np.zeros(6400, int)
     for a, b in places:
-        wanted[max(a - flank, 0) : b + flank] = 1
-    inside = np.zeros(6400, int)
-    for a, b in stretches:
-        inside[a:b] = 1
+        for low, high in stretches:
+            if a < high and b > low:
+                wanted[max(a - flank, low) : min(b + flank, high)] = 1
     found = np.zeros(6400, int)
     for a, b in widen(places, flank, stretches):
-        assert a < b
+        assert sum(low <= a < b <= high for low, high in stretches) == 1
         found[a:b] += 1
-    assert found.tolist() == (wanted * inside).tolist()
+    assert found.tolist() == wanted.tolist()
 
 
 def test_a_pass_reads_each_base_of_a_region_once(folder):
@@ -161,10 +164,16 @@ def test_held_out_regions_are_never_read(folder):
     for places in Regions(folder / "ccre.bed", genome).by_kind("train").values():
         for a, b in places:
             allowed[a - 20 : b + 20] = True
-    assert loader.windows.before(10)[0] == 0 and loader.names[1:] == ["regions PLS", "regions dELS"]
-    classes = loader.windows.before(10)[1:]
+    assert loader.mixture.before(10)[0] == 0 and loader.names[1:] == ["regions PLS", "regions dELS"]
+    classes = loader.mixture.before(10)[1:]
     assert classes[0] == classes[1]  # uniform over classes
-    for windows in loader.windows.windows[1:]:
+    together = loader_of(folder, "--region_share=0.5", "--flank=20", "--region_classes=False")
+    assert together.names[1:] == ["regions"] and len(together.mixture.sources) == 2
+    assert together.mixture.sources[1].per_epoch == sum(
+        source.per_epoch for source in loader.mixture.sources[1:]
+    )
+    together.thread.shutdown()
+    for windows in loader.mixture.sources[1:]:
         starts, low, high, _ = windows.at(0, 50)
         for start, lo, hi in zip(starts, low, high):
             assert allowed[max(start, lo) : min(start + 64, hi)].all()
@@ -183,18 +192,25 @@ def test_all_processes_together_read_the_windows_of_one(folder, world):
             for raw in micro_batches:
                 padded = torch.nn.functional.pad(raw, (0, 64 - raw.size(1)), value=N)
                 read += [row for row in padded.tolist() if any(base & 7 < N for base in row)]
-            assert bases == (alone.windows.batch(step) & 7 < N).sum()
-        assert sorted(read) == sorted(alone.windows.batch(step).tolist())
+            assert bases == (alone.mixture.batch(step) & 7 < N).sum()
+        assert sorted(read) == sorted(alone.mixture.batch(step).tolist())
     for loader in (alone, *team):
         loader.thread.shutdown()
 
 
 def test_marks_are_those_of_a_plain_loop():
-    marks = mark_elements(np.array([(1000, 1100), (1150, 1200), (3000, 3050)]), 4000)
+    places = np.array([(1000, 1100), (1150, 1200), (3000, 3050)])
+    marks = mark_elements(places, np.array([(0, 4000)]), 4000)
     for i, mark in enumerate(marks.tolist()):
         inside = 1000 <= i < 1100 or 1150 <= i < 1200 or 3000 <= i < 3050
         near = 650 <= i < 1550 or 2650 <= i < 3400
         assert mark == (ELEMENT if inside else FLANK if near else 0)
+
+
+def test_flanks_end_where_their_stretch_does():
+    marks = mark_elements(np.array([(1000, 1100)]), np.array([(0, 1000), (1000, 1200)]), 1500)
+    assert not marks[:1000].any() and not marks[1200:].any()
+    assert (marks[1000:1100] == ELEMENT).all() and (marks[1100:1200] == FLANK).all()
 
 
 def test_the_loss_in_elements_is_that_of_their_bases(folder):
@@ -247,7 +263,7 @@ def test_until_the_turn_a_run_is_the_one_without_regions(folder):
     with_regions = loader_of(folder, "--region_share=1", "--region_from=0.5", "--flank=20")
     plain = loader_of(folder, "--regions=")
     for step in range(6):
-        same = (with_regions.windows.batch(step) == plain.windows.batch(step)).all()
+        same = (with_regions.mixture.batch(step) == plain.mixture.batch(step)).all()
         assert same == (step < 3)
     for loader in (with_regions, plain):
         loader.thread.shutdown()
@@ -308,3 +324,7 @@ def test_preparing_keeps_the_elements(tmp_path, bed):
     assert "regions, 1 train, 1 val, 0 test" in done.stdout
     assert (out / "ccre.bed").read_text() == right.read_text()
     assert len(Regions(out / "ccre.bed", Genome(out)).all("val")) == 1
+    assert run(*words).returncode == 0
+    assert (out / "ccre.bed").read_text() == right.read_text()
+    assert run(*words, "--ccre=").returncode == 0
+    assert not (out / "ccre.bed").exists()

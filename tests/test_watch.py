@@ -12,9 +12,12 @@ import types
 
 import pytest
 
-from runtime.run_folder import COLUMNS
+from runtime.run_folder import log_columns
 from tests.conftest import ROOT, one_line_error, run, write_genome
 from tests.test_train import load, rows, same_run, train
+from train import LOSSES
+
+COLUMNS = log_columns(LOSSES)
 
 WANDB = """
 import json, os
@@ -154,7 +157,7 @@ def test_a_watcher_that_fails_ends_no_run(genome_folder, tmp_path, recorded, mon
     monkeypatch.setenv("FAILS_FROM", "5")
     process = train(genome_folder, tmp_path / "out", *BOTH)
     assert process.returncode == 0, process.stderr
-    assert process.stdout.count("MIND: wandb failed at step 3 (no network)") == 1
+    assert process.stdout.count("warning: wandb failed at step 3 (no network)") == 1
     assert [each["number"] for each in recorded("number")] == [2, 4]
     assert len(rows(tmp_path / "out")) == 8
     assert recorded("name")[-1]["x"] == int(rows(tmp_path / "out")[-1]["tokens"])  # tensorboard
@@ -224,6 +227,20 @@ def test_the_best_is_of_the_loss_that_is_named(genome_folder, tmp_path):
     assert [row["step"] for row in evaluated][: len(before)] == before
     since = [float(row["val_bits_unique"]) for row in evaluated[len(before) - 1 :]]
     assert load(tmp_path / "ckpt.pt")["best_bits"] == pytest.approx(min(since), rel=1e-5)
+    best = load(tmp_path / "best.pt")  # of the new loss, though it was the old one's before
+    assert best["best_bits"] == best["val"]["unique"] == pytest.approx(min(since), rel=1e-5)
+
+
+def test_other_validation_bases_leave_the_log_as_it_was(genome_folder, tmp_path):
+    assert train(genome_folder, tmp_path, "--eval_interval=2").returncode == 0
+    before = rows(tmp_path)
+    words = ("--eval_interval=2", "--eval_tokens=20480", "--init_from=resume")
+    again = train(genome_folder, tmp_path, *words)
+    assert again.returncode == 0 and "eval_tokens is" in again.stdout, again.stderr
+    after = rows(tmp_path)
+    assert after[: len(before) - 1] == before[:-1]  # the last evaluation is made anew
+    assert after[-1]["step"] == before[-1]["step"] and len(after) == len(before)
+    assert "step 6/6 | validation" in again.stdout
 
 
 @pytest.mark.parametrize(

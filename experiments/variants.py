@@ -53,7 +53,7 @@ for rate in (0.001, 0.01, 0.03):
     setting(f"head_lr {rate}", head_lr=rate)
 for share in (0.2, 0.7, 0.95):
     setting(f"cooldown {share}", cooldown=share)
-for share in (0.5, 0.1):
+for share in (0.5, 0.1, 0):
     setting(f"repeats weigh {share}", repeat_weight=share)
 for share in (0.1, 0.2):
     setting(f"dropout {share}", dropout=share)

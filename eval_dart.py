@@ -26,7 +26,7 @@ import torch
 
 from config import configure, die, find_dataset, main_dataset, read_script
 from dart import notes
-from dart.elements import CHROMS, WINDOW, choose, find_ccre, read_bed, spaced
+from dart.elements import CHROMS, WINDOW, choose, find_ccre, read_elements, spaced
 from dart.folds import FEW, make_folds
 from dart.footprints import (
     backgrounds_from,
@@ -89,6 +89,22 @@ ALLOWED = {
     "pool": ["", "mean"],
 }
 NEEDED = {2: "motifs", 5: "variants"}  # setting that a task cannot do without
+TASKS_OF = {  # settings that only some tasks have
+    "motifs": [2],
+    "backgrounds": [2],
+    "max_motifs": [2],
+    "max_backgrounds": [2],
+    "variants": [5],
+    "split": [1, 2],
+    "ccre": [1, 2],
+    "max_pairs": [1, 5],
+    "only": [1],
+    "probe_pairs": [1],
+    "probe_epochs": [1],
+    "probe_batch": [1],
+    "layer": [1],
+    "pool": [1],
+}
 AT_LEAST = {
     "max_pairs": 0,
     "max_motifs": 0,
@@ -113,9 +129,20 @@ def check_settings(settings):
     for key, low in AT_LEAST.items():
         if settings[key] < low:
             die(f"{key} = {settings[key]}: give at least {low}")
+    defaults, comments = read_script(__file__)
     for number, key in NEEDED.items():
         if task == number and not settings[key]:
-            die(f"--task={number} needs --{key}=FILE: {read_script(__file__)[1][key]}")
+            die(f"--task={number} needs --{key}=FILE: {comments[key]}")
+    for key, tasks in TASKS_OF.items():
+        if settings[key] != defaults[key] and task not in tasks:
+            die(f"--{key} is of --task={' and '.join(map(str, tasks))}, this is {task}: leave one")
+    if full and (probe_epochs, probe_batch) != (defaults["probe_epochs"], defaults["probe_batch"]):
+        die(
+            "--full has 150 epochs in steps of 2,048 pairs: leave --probe_epochs and "
+            "--probe_batch away"
+        )
+    if json == "-":
+        die("--json=-: name a file, standard output has the table")
     check_output(json or "-", "json", inputs=(ckpt, ccre, motifs, backgrounds, variants))
 
 
@@ -155,11 +182,13 @@ def windows_at_once(kind):
 # ---- zero-shot
 
 
-def count_markov(genome):
-    """A Markov model of the training bases, of markov_order or of what they are enough for."""
+def count_markov(genome, highest):
+    """A Markov model of the training bases, of order `highest` or of what they are enough for, at
+    least 1.
+    """
     bases = genome.bases("train")
     enough_for = int(math.log(max(4, len(bases)), 4))  # as many contexts as bases
-    order = max(1, min(markov_order, enough_for))
+    order = max(1, min(highest, enough_for))
     where = f"{genome.folder}'s training bases"
     print(f"counting Markov models up to order {order} on {where} ...", flush=True)
     return Markov(bases, order)
@@ -279,7 +308,7 @@ def run_probes(probes, pairs, folds, kind_of_folds, gpt, at_once, results):
 def open_elements(genome, said):
     """(the BED's path, its elements, {part: its rows of them}); said: a list that gets lines."""
     path = ccre or find_ccre(genome.folder, genome.meta["assembly"])
-    elements = read_bed(path, said)
+    elements = read_elements(path, said)
     return path, elements, choose(elements, genome, split, path, said)
 
 
@@ -307,7 +336,7 @@ def run_task1(gpt, genome, checkpoint, settings):
     ]
     results = Results(settings, checkpoint["step"], about, json)
 
-    markov = count_markov(genome)
+    markov = count_markov(genome, 1 if only == "probe" else markov_order)
     at_once = windows_at_once(gpt.device.type)
     if only != "probe":
         best = best_order(markov, genome, elements, rows, tested, results)
@@ -326,22 +355,27 @@ def run_task2(gpt, genome, checkpoint, settings):
     found = shufflable(read_motifs(motifs), said)
     if not found:
         die(f"{motifs} holds no motif of more than one letter: give another file of motifs")
-    some, n = (ALL, 100) if gpt.device.type == "cuda" or full else (100, 10)
-    chosen = [found[i] for i in spaced(np.arange(len(found)), max_motifs or some)]
+    if gpt.device.type == "cuda" or full:
+        n_motifs = max_motifs or ALL
+        n_backgrounds = max_backgrounds or 100
+    else:
+        n_motifs = max_motifs or 100
+        n_backgrounds = max_backgrounds or 10
+    chosen = [found[i] for i in spaced(np.arange(len(found)), n_motifs)]
     check_motifs(chosen)
     if backgrounds:
-        sequences = read_backgrounds(backgrounds)[: max_backgrounds or n]
+        sequences = read_backgrounds(backgrounds)[:n_backgrounds]
         said.append(f"backgrounds: {len(sequences)} of {backgrounds}")
     else:
         path, elements, rows = open_elements(genome, said)
-        on_split = elements[spaced(rows[split], max_backgrounds or n)]
+        on_split = elements[spaced(rows[split], n_backgrounds)]
         sequences = backgrounds_from(genome, on_split, len(on_split))
         said.append(f"backgrounds: {len(sequences)} shuffled controls of {path}")
         said.append(notes.about_pretraining(on_split, genome, checkpoint["data"]))
     about = [f"motifs: {motifs}, {len(chosen):,} of {len(found):,}", *said]
     about.append(notes.about_precision(gpt.precision))
     results = Results(settings, checkpoint["step"], about, json)
-    for candidate in likelihood_rows(gpt, count_markov(genome)):
+    for candidate in likelihood_rows(gpt, count_markov(genome, markov_order)):
         began = time.perf_counter()
         judged = judge_motifs(candidate, chosen, sequences, windows_at_once(gpt.device.type))
         result = dict(summary(judged), by_motif=judged)
@@ -383,7 +417,7 @@ def run_task5(gpt, genome, checkpoint, settings):
         result = judge_variants(candidate, windows, found, at_once, read, whole)
         results.record(name, "variants", result, time.perf_counter() - began)
 
-    for candidate in likelihood_rows(gpt, count_markov(genome)):
+    for candidate in likelihood_rows(gpt, count_markov(genome, markov_order)):
         judge_by(candidate.name, candidate, context)
     judge_by(f"this model, all of {WINDOW} bases", gpt, WINDOW, whole=True)
     print_variants(results, kind)

@@ -260,7 +260,7 @@ def about_training(checkpoint):
     lines = [f"{checkpoint['step']:,} steps."]
     if "bases" in checkpoint:
         lines.append(f"{checkpoint['bases']:,} bases read, N not counted.")
-    if str(config.get("init_from", "")).endswith(".pt"):
+    if config.get("init_from", "scratch") not in ("scratch", "auto", "resume"):
         lines.append("It began from another checkpoint, whose steps are not among these.")
     if checkpoint["data"].get("before"):
         lines.append("It went on from a model that was trained before, on what is named above.")

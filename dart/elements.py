@@ -52,7 +52,7 @@ def find_ccre(folder, assembly="hg38"):
     return regions.download_ccre()
 
 
-def read_bed(path, said=None):
+def read_elements(path, said=None):
     """A BED file, packed or not -> record array of elements with the FIELDS above.
 
     Of an element longer than WINDOW the middle is taken. said: a list that gets a line on each

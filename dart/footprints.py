@@ -1,6 +1,6 @@
 """DART-Eval's Task 2, motif footprinting: is a motif in the middle of a background likelier than
-the same letters in another order? Bit-identical to DART-Eval's, which differs from Task 1 in that
-a tie counts as right.
+the same letters in another order? A tie counts as right here, unlike in Task 1. With the official
+motifs and backgrounds the sequences are the official ones, bit for bit.
 """
 
 import math
@@ -233,8 +233,9 @@ def summary(results, extremes=10):
     accuracy: the mean over motifs, with low and high, its 95 % interval (normal, as if motifs were
     drawn independently); both_strands: the same mean, of averaged strands. known: the share of
     motifs with an accuracy above LIKELY, with its 95 % interval (Wilson's score); above_half: above
-    HALF. quantiles: of accuracy, at 0, 25, 50, 75 and 100 %. ties: how many of all pairs. best,
-    worst: (name, accuracy) of `extremes` motifs each, from the end on.
+    HALF. quantiles: of accuracy, at 0, 25, 50, 75 and 100 %. ties: how many of all pairs. always,
+    never: how many motifs have an accuracy of 1, of 0. best, worst: (name, accuracy) of `extremes`
+    motifs each, from the end on; of equal accuracies the median difference decides.
     """
     accuracy = np.array([result["accuracy"] for result in results])
     mean = float(accuracy.mean())
@@ -244,8 +245,8 @@ def summary(results, extremes=10):
         half = 1.959964 * float(accuracy.std(ddof=1)) / math.sqrt(len(accuracy))
         low = max(0.0, mean - half)
         high = min(1.0, mean + half)
-    order = np.argsort(accuracy, kind="stable")
-    ranked = [(results[i]["name"], results[i]["accuracy"]) for i in order]
+    ordered = sorted(results, key=lambda result: (result["accuracy"], result["median"]))
+    ranked = [(result["name"], result["accuracy"]) for result in ordered]
     return {
         "motifs": len(results),
         "accuracy": mean,
@@ -257,6 +258,8 @@ def summary(results, extremes=10):
         "quantiles": np.quantile(accuracy, (0, 0.25, 0.5, 0.75, 1)).tolist(),
         "pairs": sum(result["pairs"] for result in results),
         "ties": sum(result["ties"] for result in results),
+        "always": int((accuracy == 1).sum()),
+        "never": int((accuracy == 0).sum()),
         "best": ranked[::-1][:extremes],
         "worst": ranked[:extremes],
     }

@@ -111,9 +111,9 @@ class Results:
             "step": self.step,
             "notes": self.about + self.method,
             "models": self.models,
-            "published": PUBLISHED,
-            "footnote": FOOTNOTE,
         }
+        if self.settings["task"] == 1:
+            held.update(published=PUBLISHED, footnote=FOOTNOTE)
         temporary = Path(f"{self.path}.tmp")
         temporary.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
         temporary.replace(self.path)
@@ -168,8 +168,11 @@ def print_footprints(results):
     rows += PUBLISHED_FOOTPRINTS
     print_columns(rows)
     print(FOOTPRINTS_FOOTNOTE)
+    name, tasks = list(results.models.items())[-1]
+    last = tasks["footprints"]
+    print(f"{name}: {last['always']} motifs at 1.00, {last['never']} at 0.00")
     for which in ("best", "worst"):
-        named = ", ".join(f"{motif} {accuracy:.2f}" for motif, accuracy in result[which])
+        named = ", ".join(f"{motif} {accuracy:.2f}" for motif, accuracy in last[which])
         print(f"{name}'s {which}: {named}")
 
 
@@ -186,7 +189,8 @@ def print_variants(results, kind):
         rows.append((name, auroc, number(one["auprc"]), pearson, spearman, beside))
     rows += PUBLISHED_VARIANTS[kind.name]
     print_columns(rows)
-    print(VARIANTS_FOOTNOTE.format(share=one["share_significant"]))
+    share = one["share_significant"]  # the same of each model
+    print(VARIANTS_FOOTNOTE.format(share=share))
 
 
 def print_columns(rows):

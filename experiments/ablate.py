@@ -50,12 +50,24 @@ def train_variant(name, words):
     train.main([*SMALL, *words, *given])
 
 
+def check_words(path, words):
+    """Die if a result that is kept was made with other words; path: of the file that holds them,
+    which is written if it is not there.
+    """
+    if path.exists() and json.loads(path.read_text()) != words:
+        die(f"{path} says that this was run with other words: give another --out, or remove it")
+    path.write_text(json.dumps(words))
+
+
 def run(name, seed, args, words):
-    """The summary.json of a variant, which is trained if it is not there; None if that failed."""
+    """The summary.json of a variant, which is trained if it is not there; None if that failed. Dies
+    if it was trained with other words.
+    """
     folder = Path(args.out).resolve() / f"{name.replace('/', '_')} seed {seed}"
     summary = folder / "summary.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    check_words(folder / "words.json", [str(args.dataset), *words])
     if not summary.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         own = [f"--dataset={args.dataset}", f"--out_dir={folder}", f"--seed={seed}"]
         command = [sys.executable, "-m", "experiments.ablate", "--train", name, "--", *words, *own]
         env = dict(os.environ, OMP_NUM_THREADS=str(args.threads))

@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from config import die, find_dataset
-from data import REPEAT, Genome, N, Regions
+from data import REPEAT, Genome, Regions, is_base
 from runtime.checkpoint import load_model
 from scoring.likelihood import on_strands
 
@@ -62,14 +62,17 @@ def groups_of(genome, elements, size):
         elements.die_of_none("val")
     windows = np.concatenate(windows)
     inside = np.concatenate(inside)
-    unique = ((windows & REPEAT) == 0) & ((windows & 7) < N)
+    unique = ((windows & REPEAT) == 0) & is_base(windows)
+    if not (inside & unique).any():
+        die(f"{elements.path}: no unique base of the val chromosomes is in its regions")
     groups = {ALL: inside & unique}
     for kind in sorted(set(kinds)):
         is_kind = np.array([each == kind for each in kinds])
         of_kind = inside & unique & is_kind[:, None]
         if of_kind.any():
             groups[kind or "without a class"] = of_kind
-    groups[BESIDE] = ~inside & unique
+    if (~inside & unique).any():
+        groups[BESIDE] = ~inside & unique
     return groups, windows
 
 

@@ -1,14 +1,15 @@
-"""Where to train for regulatory DNA: on everything, on elements, on one after the other, on both.
+"""Where to train for regulatory DNA: on everything, on regions, on one after the other, on both.
 
   python prepare_hg38.py --fasta=hg38_pieces.fa.gz --out=data/pieces3 --val_chroms=chr10 \
       --test_chroms=chr20,chr21 --ccre=modules.bed.gz
   python -m experiments.phases --dataset=pieces3 --elements=elements.bed.gz \
       --motifs=vertebrates.meme --out=out-phases -- --learning_rate=0.04 --compile=True
 
-Each run sees about as many bases as --steps steps on everything; windows on elements may be
-shorter than a context, so they take more steps. Judged by the losses on held-out elements and
-elsewhere, and by DART-Eval's Tasks 1 and 2. A run that out holds is not made again. What
-stands after -- goes to each run of train.py.
+Regions are those that the genome was prepared with; --elements are those of Tasks 1 and 2. Each run
+sees about as many bases as --steps steps on everything; windows on regions may be shorter than a
+context, so they take more steps. Judged by the losses in held-out regions and elsewhere, and by
+DART-Eval's Tasks 1 and 2. A run that out holds is not made again. What stands after -- goes to each
+run of train.py.
 """
 
 import argparse
@@ -20,26 +21,29 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from config import find_dataset
-from data import Genome, Regions, Windows, known_ccre, widen
+from data import Genome, Windows
+from data.files import check_regular
+from data.regions import training_regions
 from experiments import ablate
 
-BLOCK = 512
 LAST = 0.3  # of the windows, those of the second phase
-ARMS = {  # name: (share of windows on elements, share of max_iters after which)
+ARMS = {  # name: (share of windows on the genome's regions, share of max_iters after which)
     "everything": (0.0, 0.0),
-    "elements": (1.0, 0.0),
-    "everything, then elements": (1.0, 1 - LAST),
+    "regions": (1.0, 0.0),
+    "everything, then regions": (1.0, 1 - LAST),
     "half and half": (0.5, 0.0),
 }
 PARTS = ("all", "repeats", "unique", "elements", "elements_unique", "flanks_unique")
 
 
-def fill_of_regions(genome, flank):
-    """How full windows on the genome's own elements are, 0 to 1."""
-    found = Regions(known_ccre(genome.folder, genome.meta["assembly"]), genome)
-    stretches = genome.stretches("train")
-    windows = Windows(genome.bases("train"), widen(found.all("train"), flank, stretches), BLOCK, 0)
-    return windows.fill
+def fill_of_regions(genome, flank, words):
+    """How full windows on the regions that the genome came with are, 0 to 1."""
+    block_size = 512
+    for word in words:
+        if word.startswith("--block_size="):
+            block_size = int(word.split("=")[1])
+    regions = training_regions("auto", flank, False, genome)[""]
+    return Windows(genome.bases("train"), regions, block_size, seed=0).fill
 
 
 def words_of(arm, steps, fill, flank):
@@ -56,12 +60,15 @@ def words_of(arm, steps, fill, flank):
 def evaluate(checkpoint, task, words):
     """What eval_dart.py writes of a checkpoint in a task: the results of this model."""
     path = checkpoint.with_name(f"task{task}.json")
+    ablate.check_words(checkpoint.with_name(f"task{task}.words.json"), words)
     if not path.exists():
-        given = [f"--ckpt={checkpoint}", f"--task={task}", f"--json={path}", "--device=cpu", *words]
+        part = path.with_suffix(".part.json")  # it grows as results come
+        given = [f"--ckpt={checkpoint}", f"--task={task}", f"--json={part}", "--device=cpu", *words]
         env = dict(os.environ, OMP_NUM_THREADS="1")
         with open(checkpoint.with_name(f"task{task}.log"), "w") as log:
             command = [sys.executable, "eval_dart.py", *given]
             subprocess.run(command, cwd=ablate.ROOT, stdout=log, stderr=log, env=env, check=True)
+        part.replace(path)
     return json.loads(path.read_text())["models"]["this model"]
 
 
@@ -89,7 +96,7 @@ def read_command_line():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", default="pieces3", help="prepared, with its elements")
+    parser.add_argument("--dataset", default="pieces3", help="prepared, with --ccre")
     parser.add_argument("--elements", required=True, help="a BED for Tasks 1 and 2")
     parser.add_argument("--motifs", default="", help="for Task 2; empty: without it")
     parser.add_argument("--out", type=Path, default=Path("out-phases"))
@@ -108,15 +115,17 @@ def read_command_line():
     args.out = args.out.resolve()
     args.dataset = Path(find_dataset(args.dataset)).resolve()
     args.elements = Path(args.elements).resolve()
+    check_regular(args.elements, "--elements")
     if args.motifs:
         args.motifs = Path(args.motifs).resolve()
+        check_regular(args.motifs, "--motifs")
     return args, words
 
 
 def main():
     args, words = read_command_line()
-    fill = fill_of_regions(Genome(args.dataset), args.flank)
-    print(f"windows on elements are {fill:.0%} full")
+    fill = fill_of_regions(Genome(args.dataset), args.flank, words)
+    print(f"windows on regions are {fill:.0%} full")
     heads = "".join(f"{part:>16}" for part in PARTS)
     print(
         f"{'trained on':50}{'seed':>5}{heads}{'bases':>11}{'Task 1':>8}{'both':>6}  Task 2", end=""

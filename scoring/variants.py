@@ -82,6 +82,8 @@ def check(variant, genome, flank):
         return "not on the genome"
     if start < 0 or start + len(variant.ref) > genome.chroms[name]["length"]:
         return "off the end of the chromosome"
+    if not variant.ref:
+        return "REF is no sequence"
     if variant.alt in ("", ".", "*", "<*>", "<NON_REF>"):
         return "ALT is no sequence"
     if any(letter in variant.alt for letter in "<>[]"):

@@ -18,7 +18,7 @@ from torch import nn
 
 import eval_dart
 from dart import pairs as windows_and_controls
-from dart.elements import FIELDS, choose, find_ccre, read_bed, spaced
+from dart.elements import FIELDS, choose, find_ccre, read_elements, spaced
 from dart.folds import make_folds
 from dart.networks import CNN, AbInitio, linear
 from dart.pairs import make_pairs, unmasked
@@ -133,7 +133,7 @@ def world(tmp_path_factory):
 
 
 def elements_of(world):
-    return read_bed(world[0] / "genome" / "ccre.bed")
+    return read_elements(world[0] / "genome" / "ccre.bed")
 
 
 # ---- the pairs
@@ -166,7 +166,7 @@ def test_published_shuffles(seed, expected, flanks):
 def test_strand_flags_are_drawn_for_every_row(tmp_path):
     rows = "".join(f"chr{i % 7}\t{i}\t{i + 150}\n" for i in range(100_000))
     (tmp_path / "a.bed").write_text("# a comment draws nothing\n" + rows)
-    flip = read_bed(tmp_path / "a.bed").flip
+    flip = read_elements(tmp_path / "a.bed").flip
     drawn = "".join("FT"[f] for f in flip[:40].astype(int))
     assert drawn == "TFFTFFFFFFFTTFTTTTTFTFFTTFFFFTFTFTFFTFFT"
     assert flip.sum() == 49_937
@@ -257,7 +257,7 @@ def test_a_genome_of_other_names_or_split_is_tested_on_its_own(tmp_path, names):
         splits[part] = {name: chromosome(rng, 3000)}
     (tmp_path / "a.bed").write_text(bed_text(rng, {**splits["train"], **splits["test"]}, 5))
     genome = Genome(write_genome(tmp_path / "genome", splits))
-    rows = choose(read_bed(tmp_path / "a.bed"), genome, "test")
+    rows = choose(read_elements(tmp_path / "a.bed"), genome, "test")
     assert {part: list(found) for part, found in rows.items()} == {
         "train": [0, 1, 2, 3, 4],
         "val": [],
@@ -678,7 +678,7 @@ def test_the_elements_are_downloaded_whole_or_not_at_all(
     assert not list(tmp_path.rglob("*.bed.gz"))
     server.files["/?format=json"] = b'{"md5sum": "%s"}' % md5
     server.files[path] = whole
-    assert len(read_bed(find_ccre(tmp_path))) == 1
+    assert len(read_elements(find_ccre(tmp_path))) == 1
 
 
 @pytest.mark.parametrize(
@@ -700,7 +700,7 @@ def test_the_elements_are_downloaded_whole_or_not_at_all(
 def test_bad_beds(tmp_path, text, said):
     (tmp_path / "a.bed").write_text(text)
     with pytest.raises(SystemExit, match=said):
-        read_bed(tmp_path / "a.bed")
+        read_elements(tmp_path / "a.bed")
 
 
 @pytest.mark.parametrize(
@@ -716,7 +716,7 @@ def test_bad_beds(tmp_path, text, said):
 def test_beds_as_bed_allows(tmp_path, text, said, pack):
     (tmp_path / "a.bed").write_bytes(pack(text.encode()))  # whatever its name says
     lines = []
-    elements = read_bed(tmp_path / "a.bed", lines)
+    elements = read_elements(tmp_path / "a.bed", lines)
     rows = zip(elements.chrom, elements.start, elements.end)
     assert list(rows) == [("chr21", 500, 743), ("chr21", 650, 873)]
     assert len(lines) == bool(said) and all(said in line for line in lines)
@@ -725,7 +725,7 @@ def test_beds_as_bed_allows(tmp_path, text, said, pack):
 def test_long_elements_are_cut_to_their_middle_and_counted(tmp_path):
     (tmp_path / "a.bed").write_text("chr5\t500\t1143\nchr5\t0\t351\nchr5\t650\t873\n")
     lines = []
-    elements = read_bed(tmp_path / "a.bed", lines)
+    elements = read_elements(tmp_path / "a.bed", lines)
     expected = [(646, 996), (0, 350), (650, 873)]
     assert list(zip(elements.start, elements.end)) == expected
     assert lines == ["2 elements of over 350 bases are cut to their middle 350"]
@@ -734,7 +734,7 @@ def test_long_elements_are_cut_to_their_middle_and_counted(tmp_path):
 def test_classes_are_column_10_where_it_is_text(tmp_path):
     row = "chr5\t100\t300\tpeak\t0\t.\t5.2\t3.1\t2.0\t"
     (tmp_path / "a.bed").write_text(f"{row}66\n{row}dELS\n{row}-1\n{row}1e3\n")
-    assert read_bed(tmp_path / "a.bed").kind.tolist() == ["", "dELS", "", ""]
+    assert read_elements(tmp_path / "a.bed").kind.tolist() == ["", "dELS", "", ""]
 
 
 def test_gzip_is_read_and_a_truncated_one_refused(tmp_path):
@@ -744,14 +744,14 @@ def test_gzip_is_read_and_a_truncated_one_refused(tmp_path):
         text += f"chr5\t{start}\t{start + 150 + i % 200}\n"
     packed = gzip.compress(text.encode())
     (tmp_path / "a.bed.gz").write_bytes(packed)
-    assert len(read_bed(tmp_path / "a.bed.gz")) == 5000
+    assert len(read_elements(tmp_path / "a.bed.gz")) == 5000
     damages = {packed[: len(packed) // 2]: "truncated gzip", b"not a BED": "no elements"}
     for damaged, said in damages.items():
         (tmp_path / "a.bed.gz").write_bytes(damaged)
         with pytest.raises(SystemExit, match=said):
-            read_bed(tmp_path / "a.bed.gz")
+            read_elements(tmp_path / "a.bed.gz")
     with pytest.raises(SystemExit, match="is not there"):
-        read_bed(tmp_path / "nothing.bed")
+        read_elements(tmp_path / "nothing.bed")
 
 
 @pytest.mark.parametrize(
@@ -767,19 +767,19 @@ def test_beds_of_another_genome(world, tmp_path, row, said):
     bed = tmp_path / "a.bed"
     bed.write_text(row)
     with pytest.raises(SystemExit, match=said):
-        choose(read_bed(bed), Genome(world[0] / "genome"), "test", bed)
+        choose(read_elements(bed), Genome(world[0] / "genome"), "test", bed)
 
 
 def test_names_of_a_bed_are_the_genomes_by_any_naming_and_others_are_counted(world, tmp_path):
     genome = Genome(world[0] / "genome")
-    elements = read_bed(world[0] / "genome" / "ccre.bed")
+    elements = read_elements(world[0] / "genome" / "ccre.bed")
     pairs, _ = make_pairs(genome, elements)
     text = (world[0] / "genome" / "ccre.bed").read_text()
     for old, new in (("chr21\t", "NC_000021.9\t"), ("chr22\t", "22\t"), ("chr5\t", "CM000667.2\t")):
         text = text.replace(old, new)
     text += "scaffold_7\t100\t300\n" * 3
     (tmp_path / "a.bed").write_text(text)
-    other = read_bed(tmp_path / "a.bed")
+    other = read_elements(tmp_path / "a.bed")
     other.flip[: len(elements)] = elements.flip  # drawn by the number of rows
     said = []
     rows = choose(other, genome, "test", "a.bed", said)
@@ -808,7 +808,7 @@ def test_a_chromosome_cut_between_splits_is_tested_on_its_own_part(tmp_path):
     rows = ["100\t300", "8000\t8200", "8050\t8250", "8300\t8500", "8600\t8700"]
     (tmp_path / "a.bed").write_text("".join(f"phage\t{row}\n" for row in rows))
     genome = Genome(tmp_path / "genome")
-    found = choose(read_bed(tmp_path / "a.bed"), genome, "val")
+    found = choose(read_elements(tmp_path / "a.bed"), genome, "val")
     assert {part: list(rows) for part, rows in found.items()} == {"train": [0], "val": [3, 4]}
 
 

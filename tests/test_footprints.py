@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from dart import footprints
-from dart.elements import read_bed
+from dart.elements import read_elements
 from dart.footprints import (
     backgrounds_from,
     judge_motifs,
@@ -242,7 +242,7 @@ def test_backgrounds_from_a_genome(tmp_path, capsys):
     rng = np.random.default_rng(1)
     chroms = {"chr5": random_dna(rng, 6000)}
     genome = Genome(write_genome(tmp_path / "genome", {"test": chroms}))
-    elements = read_bed(written(tmp_path, bed_text(rng, chroms, 10)))
+    elements = read_elements(written(tmp_path, bed_text(rng, chroms, 10)))
     pairs, _ = make_pairs(genome, elements)
     assert (backgrounds_from(genome, elements, 5) == pairs[::2, 1]).all()
     assert (backgrounds_from(genome, elements) == pairs[:, 1]).all()
@@ -441,8 +441,12 @@ def test_summary():
                 "both_strands": 1 - i / 20,
                 "pairs": 20,
                 "ties": 1,
+                "median": 0.1,
             }
         )
+    tied = dict(results[0], name="deeper", median=-5.0)  # of equal accuracies the median decides
+    assert summary([*results, tied], 1)["worst"] == [("deeper", 0.0)]
+    assert summary([tied, *results], 2)["worst"] == [("deeper", 0.0), ("m0", 0.0)]
     found = summary(results, 2)
     assert found["motifs"] == 21 and found["pairs"] == 420 and found["ties"] == 21
     assert found["accuracy"] == pytest.approx(0.5) == found["both_strands"]
@@ -455,4 +459,5 @@ def test_summary():
     assert found["quantiles"] == pytest.approx([0, 0.25, 0.5, 0.75, 1])
     assert found["best"] == [("m20", 1.0), ("m19", 0.95)]
     assert found["worst"] == [("m0", 0.0), ("m1", 0.05)]
+    assert (found["always"], found["never"]) == (1, 1)
     assert (summary(results[:1])["low"], summary(results[:1])["high"]) == (0, 1)

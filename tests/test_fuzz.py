@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import read_command_line, read_config
-from dart.elements import read_bed
+from dart.elements import read_elements
 from data import Genome
 from model import GPT, GPTConfig
 from runtime.checkpoint import load_model
@@ -124,14 +124,14 @@ def test_beds(folder, content, zipped, then_cut):
     path = folder / ("a.bed.gz" if zipped else "a.bed")
     content = gzip.compress(content, 1) if zipped else content
     path.write_bytes(content[:-5] if then_cut else content)
-    rows = survives(lambda: read_bed(path))
+    rows = survives(lambda: read_elements(path))
     assert rows is None or ((rows.end > rows.start) & (rows.end <= rows.start + 350)).all()
 
 
 @given(data=st.data())
 def test_gzipped_beds_damaged_inside(folder, data):
     (folder / "b.bed.gz").write_bytes(data.draw(damages(gzip.compress(BED.encode() * 20, 6))))
-    survives(lambda: read_bed(folder / "b.bed.gz"))
+    survives(lambda: read_elements(folder / "b.bed.gz"))
 
 
 @given(data=st.data())

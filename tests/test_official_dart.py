@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from dart.elements import read_bed
+from dart.elements import read_elements
 from dart.networks import CNN, AbInitio
 from dart.pairs import make_pairs
 from dart.probe import states
@@ -44,7 +44,7 @@ def both(tmp_path_factory):
     (folder / "a.bed").write_text(bed)
     official_dart.elements(folder / "a.bed", folder / "a.tsv")
     data = official_dart.dataset(folder / "a.fa", folder / "a.tsv", None)
-    elements = read_bed(folder / "a.bed")
+    elements = read_elements(folder / "a.bed")
     pairs, _ = make_pairs(genome, elements)
     torch.manual_seed(0)
     model = GPT(GPTConfig(block_size=352, n_layer=2, n_head=2, n_embd=32))

@@ -94,6 +94,9 @@ def test_variants(evaluate, dsqtls, tmp_path):
 def test_mistakes_are_one_line(evaluate, dsqtls, tmp_path):
     one_line_error(evaluate("--task=3"), "task = 3", "1, 2, 5")
     one_line_error(evaluate("--task=2"), "--task=2 needs --motifs=FILE")
+    one_line_error(evaluate("--motifs=some.meme"), "--motifs is of --task=2, this is 1")
+    one_line_error(evaluate("--full=True", "--probe_epochs=3"), "--full has 150 epochs")
+    one_line_error(run("eval_dart.py", "--json=-"), "name a file")
     one_line_error(evaluate("--task=5"), "--task=5 needs --variants=FILE")
     (tmp_path / "empty.meme").write_text("")
     one_line_error(evaluate("--task=2", f"--motifs={tmp_path / 'empty.meme'}"), "empty.meme")

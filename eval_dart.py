@@ -137,10 +137,7 @@ def check_settings(settings):
         if settings[key] != defaults[key] and task not in tasks:
             die(f"--{key} is of --task={' and '.join(map(str, tasks))}, this is {task}: leave one")
     if full and (probe_epochs, probe_batch) != (defaults["probe_epochs"], defaults["probe_batch"]):
-        die(
-            "--full has 150 epochs in steps of 2,048 pairs: leave --probe_epochs and "
-            "--probe_batch away"
-        )
+        die("--full has 150 epochs in steps of 2,048 pairs: leave --probe_epochs and --probe_batch")
     if json == "-":
         die("--json=-: name a file, standard output has the table")
     check_output(json or "-", "json", inputs=(ckpt, ccre, motifs, backgrounds, variants))

@@ -381,7 +381,7 @@ def download_size(url):
 
 
 def text_size(path):
-    """About how many bytes of text a FASTA holds, packed or not."""
+    """About how many bytes of text a FASTA holds, compressed or not."""
     with open(path, "rb") as file:
         head = file.read(6)
         packed = size = file.seek(0, 2)

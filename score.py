@@ -98,7 +98,7 @@ def check_together():
     if embed and not out.endswith(".npy"):
         die(f"--embed writes an array: name a file, such as --out=states.npy, not {out!r}")
     if saturate and strand:
-        die("--saturate writes both strands: leave --strand away")
+        die("--saturate writes both strands: leave out --strand")
 
 
 def check_model(model):

@@ -528,7 +528,7 @@ def check_settings(settings):
             allowed = f"at least {low}" if high == ANY else f"{low} to {high}"
             die(f"{key} = {settings[key]}: give {allowed}")
     if regions and region_share == 0:
-        die("region_share = 0 reads no regions: give it a share above 0, or leave regions away")
+        die("region_share = 0 reads no regions: give it a share above 0, or leave out regions")
     if regions and round(region_from * max_iters) >= max_iters:
         die(f"region_from = {region_from} reads no regions: give it a share below 1")
     if compile not in ("auto", True, False):

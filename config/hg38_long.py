@@ -1,8 +1,7 @@
 # hg38_small.py with 4,096 bases of context: two passes of hg38's training chromosomes (4.3 billion
 # bases).
 # Two 24 GB cards such as RTX 4090s: about 9.5 hours and 17 GB each (estimates).
-# Loss at this context is not yet measured. For hg38_small.py's, after a pass, a weak prediction
-# from before the stem says 1.69 bits per base on a piece of chr10 (experiments/LOG.md).
+# Loss: not measured.
 out_dir = "out-long"
 dataset = "hg38"
 block_size = 4096

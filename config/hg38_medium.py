@@ -1,7 +1,7 @@
 # A larger model: 350M parameters in matrices, 1,024 bases of context, two passes of hg38's training
 # chromosomes (4.3 billion bases).
 # Two 24 GB cards such as RTX 4090s: about a day and 16 GB each (estimates).
-# Loss: not measured, and no run was made; hg38_small.py's fit is too weak to say.
+# Loss: not measured.
 out_dir = "out-medium"
 dataset = "hg38"
 block_size = 1024

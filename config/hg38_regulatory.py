@@ -1,17 +1,15 @@
 # hg38_small.py carried on where regulation is: half of the windows on ENCODE's regulatory elements
-# with some bases beside them, half anywhere. It starts from out/ckpt.pt and writes elsewhere.
+# and their flanks, half anywhere. It starts from out/ckpt.pt and writes elsewhere.
 # Two 24 GB cards: about 35 minutes after hg38_small.py (estimate), at most a tenth of its bases.
-# ENCODE's classes are drawn alike, so promoters more often than they are many; in what was measured
-# each element was drawn as often.
-# Not run at this size. In small (4 layers x 192, a list of 529 elements, two seeds), against as
-# much of everything: held-out promoters cost 0.006 to 0.007 bit less, all bases 0.000 to 0.002 more
-# (experiments/README.md, "Where to train").
+# Not run at this size. What was measured in small, with another list of elements and shorter
+# windows: experiments/README.md, "Where to train".
 init_from = "out/ckpt.pt"
 out_dir = "out-regulatory"
 dataset = "hg38"
 regions = "auto"
 region_share = 0.5
 region_from = 0.0
+region_classes = False  # each element as often, as in what was measured
 flank = 336  # an element of 350 bases and its flanks fit into one window
 seed = 7  # other windows than hg38_small.py has begun with
 block_size = 1024

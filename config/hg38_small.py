@@ -1,10 +1,10 @@
 # The flagship: 85M parameters in matrices, 1,024 bases of context, two passes of hg38's training
 # chromosomes (4.3 billion bases).
 # Two 24 GB cards such as RTX 4090s: about 6 hours; one: 12 (estimates).
-# One H200: 2 hours (estimate). What follows is of the model before the stem (experiments/LOG.md):
-# it held 16.6 GB and read 585,000 bases a second. Loss after a pass, a weak prediction: 1.69 bits
-# per base on a piece of chr10, in its unique sequence 1.88. Measured after 100 steps, six passes of
-# 17 million bases: 1.76.
+# One H200: 2 hours (estimate). The model before the stem held 16.6 GB there and read 585,000 bases
+# a second (experiments/LOG.md).
+# Loss: not measured at this length. After 100 steps on 17 million bases of hg38 the model before
+# the stem had 1.76 bits per base on a piece of chr10; a weak extrapolation says 1.69 after a pass.
 out_dir = "out"
 dataset = "hg38"
 block_size = 1024

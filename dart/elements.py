@@ -53,7 +53,7 @@ def find_ccre(folder, assembly="hg38"):
 
 
 def read_elements(path, said=None):
-    """A BED file, packed or not -> record array of elements with the FIELDS above.
+    """A BED file, compressed or not -> record array of elements with the FIELDS above.
 
     Of an element longer than WINDOW the middle is taken. said: a list that gets a line on each
     thing that is skipped or cut. Dies at a row that is no element, at a damaged file, and if there
@@ -129,7 +129,8 @@ def name_as_genome(elements, genome, path):
     if missing:
         n = sum(named[name] is None for name in elements.chrom)
         said.append(
-            f"{n:,} elements of {path} are on names that the genome has not: {listed(missing, 5)}"
+            f"{n:,} elements of {path} are on names that are not in the genome: "
+            f"{listed(missing, 5)}"
         )
     elements.chrom = [named[name] or name for name in elements.chrom]
     return said

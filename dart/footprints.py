@@ -28,8 +28,8 @@ IUPAC = set("ACGTURYSWKMBDHVN")
 
 
 def read_backgrounds(path, setting="--backgrounds"):
-    """(n, WINDOW) uint8 bases from a file such as DART-Eval's raw_seqs_350.txt, packed or not: a
-    sequence of WINDOW letters a line. Letters that are no base are N.
+    """(n, WINDOW) uint8 bases from a file such as DART-Eval's raw_seqs_350.txt, compressed or not:
+    a sequence of WINDOW letters a line. Letters that are no base are N.
 
     setting: what the user named the file by, for messages. Dies at a line that is no such sequence,
     and if there are none.

@@ -37,7 +37,7 @@ def consensus(motif):
 
 
 def read_motifs(path, setting="--motifs"):
-    """The motifs of a file, packed or not, in its order: a list of Motif.
+    """The motifs of a file, compressed or not, in its order: a list of Motif.
 
     Reads MEME's text (minimal or a whole report; letter-probability matrices), JASPAR's .jaspar
     (rows such as A [ 1 2 3 ]) and its raw .pfm (four rows of numbers, of A, C, G and T). U is T.

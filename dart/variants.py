@@ -94,7 +94,8 @@ MISSING = ("", "na", "nan", "null", "none")
 
 
 def read_variants(path, said=None):
-    """A TSV of DART-Eval, packed or not -> (record array of variants with the FIELDS above, Kind).
+    """A TSV of DART-Eval, compressed or not -> (record array of variants with the FIELDS above,
+    Kind).
 
     Only rows that the official evaluation uses: those that the file marks as used, and that it
     labels as significant or as a control. said: a list that gets lines on what is left out. Dies at
@@ -222,7 +223,7 @@ def keep_inside(genome, variants):
     if missing:
         n = int((~has_name).sum())
         names = listed(missing, 5)
-        said.append(f"{n:,} variants are on names that the genome has not, left out: {names}")
+        said.append(f"{n:,} variants are on names that are not in the genome, left out: {names}")
     if not inside.all():
         n = int((~inside).sum())
         said.append(f"{n:,} variants lie beyond their chromosome's end, left out")

@@ -1,5 +1,5 @@
-"""Reading a BED file as people have it: packed or not, parted by tabs or spaces, with or without
-headers.
+"""Reading a BED file as people have it: compressed or not, separated by tabs or spaces, with or
+without headers.
 """
 
 import re

@@ -17,8 +17,8 @@ def sort_into_splits(records, parts, work):
 
     records: in the order in which they were written, each with the split whose file it is in and
     its offset there. parts: as assign_splits gives them. A file is put in order from its beginning
-    on, so that no second copy of it is made. That is safe since a file that holds records already
-    gets none from another one: names alone send a record to val or test as it is written.
+    on, so that no second copy of it is made. That is safe: a split gets records from another file
+    only if no name has sent any to its own file as they were written.
     """
     splits = {split: dict(bases=0, N=0, repeats=0, gc=0, chroms=[]) for split in SPLITS}
     with ExitStack() as stack:

@@ -36,7 +36,7 @@ def read_shares(text, sizes):
         except ValueError:
             weights = []
         if len(sizes) == 1:
-            die("dataset_shares is for several genomes: leave it away with one")
+            die("dataset_shares is for several genomes: leave it out with one")
         if len(weights) != len(sizes) or not all(0 < weight < math.inf for weight in weights):
             die(f"dataset_shares = {text!r}: give {len(sizes)} numbers above 0 as in 3,1")
     return [weight / sum(weights) for weight in weights]

@@ -32,9 +32,9 @@ def download(url, path, md5=None, delay=1.0, tries=5, hint="check the address"):
     from which the next call goes on.
 
     What may pass (no connection, a dropped one, HTTP 5xx, 408, 429) is tried again after delay,
-    2 delay, 4 delay, ... seconds, until `tries` attempts in a row brought nothing. Dies then, on
-    any other HTTP error (saying hint), and on a wrong md5. A file that is there already is not
-    fetched again, but must have that md5.
+    2 delay, 4 delay, ... seconds. Dies after `tries` attempts in a row that brought nothing, on any
+    other HTTP error (saying hint), and on a wrong md5. A file that is there already is not fetched
+    again, but must have that md5.
     """
     path = Path(path)
     part = Path(f"{path}.part")

@@ -87,7 +87,7 @@ class Regions:
         self.on_genome = any(ours.values())
         if n_unknown:
             unknown = listed([name for name in ours if ours[name] is None], 5)
-            self.said.append(f"{n_unknown:,} are on names that the genome has not: {unknown}")
+            self.said.append(f"{n_unknown:,} are on names that are not in the genome: {unknown}")
 
     def by_kind(self, split):
         """{class: (R, 2) int64 [start, end) in the .bin} of the regions on a split. The class is

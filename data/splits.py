@@ -232,5 +232,5 @@ def warn_of_tested(records, parts, lines):
     if tested:
         lines.append(
             f"warning: {listed(tested)} will be trained on, and DART-Eval tests on it: "
-            "leave --test_chroms away to hold it out"
+            "leave out --test_chroms to hold it out"
         )

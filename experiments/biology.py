@@ -163,7 +163,7 @@ def add_sites(strip, transcripts):
         if not is_complete(strip.bases[cds]):
             continue
         for kind, codon in zip(CODONS, (cds[:3], cds[-3:])):
-            if codon[2] - codon[0] == 2:  # not parted by an intron
+            if codon[2] - codon[0] == 2:  # not separated by an intron
                 strip.sites[kind].add(int(codon[0]))
         if len(cds) > len(strip.cds):
             strip.cds = cds
@@ -421,7 +421,7 @@ def read_words():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--ckpt", required=True, help="the model")
-    parser.add_argument("--gtf", type=Path, required=True, help="GTF or GFF3, packed or not")
+    parser.add_argument("--gtf", type=Path, required=True, help="GTF or GFF3, compressed or not")
     parser.add_argument("--dataset", default="", help="prepared genome; that of the training")
     parser.add_argument("--splits", nargs="+", default=["val", "test"], choices=SPLITS)
     parser.add_argument("--longest_frame", action="store_true", help="of exons, where no CDS is")

@@ -1,4 +1,4 @@
-"""The transcripts of a GTF or GFF3, packed or not, and where their exons are joined and coding
+"""The transcripts of a GTF or GFF3, compressed or not, and where their exons are joined and coding
 begins and ends. Places are 0-based; a stop codon counts as coding in either format.
 """
 
@@ -76,7 +76,9 @@ def read_row(line, where):
     """(columns, {attribute: text}) of a line; dies, saying where, if it is none of GTF or GFF3."""
     columns = line.split("\t")
     if len(columns) != COLUMNS or not (columns[3].isdecimal() and columns[4].isdecimal()):
-        die(f"{where} is not {COLUMNS} columns parted by tabs, as in GTF and GFF3: {line[:50]!r}")
+        die(
+            f"{where} is not {COLUMNS} columns separated by tabs, as in GTF and GFF3: {line[:50]!r}"
+        )
     return columns, dict(ATTRIBUTE.findall(columns[8]))
 
 

@@ -90,7 +90,7 @@ class TensorBoard:
     """
 
     name = "tensorboard"
-    mend = "leave tensorboard_log away"
+    mend = "leave out tensorboard_log"
 
     def __init__(self, settings, folder, run):
         from torch.utils.tensorboard import SummaryWriter

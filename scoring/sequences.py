@@ -84,8 +84,8 @@ def from_fasta(path):
 def open_bed(path, genome):
     """[(chrom, start, end, name, the genome's name of chrom), ...]: the regions of a BED.
 
-    Regions of no bases, on names that the genome has not, or over a chromosome's end are left out,
-    with a line on standard error. Dies at a row that is none, and if no region is left.
+    Regions of no bases, on names that are not in the genome, or over a chromosome's end are left
+    out, with a line on standard error. Dies at a row that is none, and if no region is left.
     """
     regions = []
     skipped = Skipped()

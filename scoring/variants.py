@@ -40,8 +40,8 @@ def shortened(allele):
 
 
 def read_variants(path):
-    """Yield a Variant for each ALT of each row of a VCF, packed or not, in the file's order; dies
-    at a row that is none.
+    """Yield a Variant for each ALT of each row of a VCF, compressed or not, in the file's order;
+    dies at a row that is none.
     """
     empty = True
     for number, line in enumerate(read_lines(path), 1):
@@ -51,7 +51,7 @@ def read_variants(path):
         if len(columns) < len(COLUMNS) or not columns[1].strip().isdecimal():
             found = " ".join(columns)[:60].strip()
             die(
-                f"{path} line {number} is not {', '.join(COLUMNS)}, parted by tabs, as in VCF: "
+                f"{path} line {number} is not {', '.join(COLUMNS)}, separated by tabs, as in VCF: "
                 f"{found!r}"
             )
         empty = False

@@ -10,7 +10,7 @@ import model
 import optim
 import train
 from data import Genome, Regions, encode
-from experiments import inside, mixing, relatives, scaling
+from experiments import inside, mixing, pieces, relatives, scaling
 from experiments.against_nanogpt import always_ahead, seen_before, tokens_to
 from experiments.bench import memory
 from experiments.variants import VARIANTS, spectral_loss
@@ -173,6 +173,13 @@ def test_the_curve_of_a_run_that_has_not_ended(tmp_path):
     assert drawn.returncode == 0, drawn.stderr
     assert (tmp_path / "curve.png").stat().st_size > 5000
     one_line_error(run("figures/curve.py", tmp_path / "none", "x.png"), "give the out_dir of a run")
+
+
+def test_a_piece_is_at_its_own_coordinates(tmp_path):
+    letters = "ACGTacgtNNGATTACA"
+    genome = Genome(write_genome(tmp_path, {"train": {"c": letters}, "val": {"d": letters}}))
+    assert pieces.letters_of(genome, "c", 2, 12, True) == "NNGTacgtNNGA"
+    assert pieces.letters_of(genome, "c", 0, 12, False) == "ACGTACGTNNGA"
 
 
 def test_labels_of_bases_by_a_gtf(tmp_path):

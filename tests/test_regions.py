@@ -247,7 +247,9 @@ def test_a_run_in_two_phases_resumes_as_if_it_had_never_stopped(folder, tmp_path
     whole = train(folder, tmp_path / "whole", *words)
     assert whole.returncode == 0, whole.stderr
     assert "from step 3 on" in whole.stdout and "elements" in whole.stdout
-    assert "4 train, 2 val, 1 test; 1 are on names that the genome has not: chrUn" in whole.stdout
+    assert (
+        "4 train, 2 val, 1 test; 1 are on names that are not in the genome: chrUn" in whole.stdout
+    )
     assert train(folder, tmp_path / "cut", *words, env=cut("ckpt.pt", 2)).returncode == -9
     again = train(folder, tmp_path / "cut", *words)
     assert again.returncode == 0 and "resuming" in again.stdout, again.stderr

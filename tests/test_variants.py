@@ -155,7 +155,7 @@ def test_variants_that_lie_elsewhere_are_left_out(world):
     kept, said = check_reference(genome, variants_of(*beyond, *missing, *there))
     assert np.array_equal(kept, variants_of(*rows))
     assert said == [
-        "2 variants are on names that the genome has not, left out: chrQ, chr7",
+        "2 variants are on names that are not in the genome, left out: chrQ, chr7",
         "1 variants lie beyond their chromosome's end, left out",
     ]
 

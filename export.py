@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from config import configure, die, main_dataset
-from dart.notes import all_data, read_part
+from data.corpus import all_data, read_part
 from model import N
 from runtime.checkpoint import load_model
 

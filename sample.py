@@ -11,7 +11,6 @@ error.
 
 import hashlib
 import math
-import re
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from config import configure, die, find_dataset, main_dataset
 from data import Genome, N, decode, encode
+from data.locus import parse_locus, read_locus
 from model import LETTERS
 from runtime.checkpoint import load_model
 from runtime.device import pick_device
@@ -129,32 +129,6 @@ def count_final(drawn, guesses):
 
 
 # ---- the prompt
-
-
-def parse_locus(text):
-    """(chromosome, start, end) of a text such as chr21:22,000,000-22,000,500; None for another."""
-    match = re.fullmatch(r"(\S+):(\d[\d,]*)-(\d[\d,]*)", text)
-    if match is None or text.startswith("FILE:"):
-        return None
-    low = int(match[2].replace(",", ""))
-    high = int(match[3].replace(",", ""))
-    return match[1], low, high
-
-
-def read_locus(text, genome, setting="start"):
-    """(n,) bases of a locus of the genome, without repeat bits; dies if there are none. setting:
-    what the user named it by.
-    """
-    chrom, low, high = parse_locus(text)
-    if low >= high:
-        die(f"--{setting}={text}: the end must lie behind the start")
-    name = genome.find(chrom)
-    if name is not None and high > genome.chroms[name]["length"]:
-        die(f"--{setting}={text}: {chrom} ends at {genome.chroms[name]['length']}")
-    bases = genome.fetch(chrom, low, high) & 7
-    if (bases >= N).all():
-        die(f"--{setting}={text} is a gap, N throughout: choose another place")
-    return bases
 
 
 def read_prompt_file(path):

@@ -28,10 +28,10 @@ from tqdm import tqdm
 from config import configure, die, find_dataset, main_dataset
 from dart.notes import about_names
 from data import ALPHABET, Genome, N
+from data.locus import parse_locus, read_locus
 from runtime.checkpoint import load_model
 from runtime.device import pick_device
 from runtime.output import check_output, open_array, open_output, write_row
-from sample import parse_locus, read_locus
 from scoring.embeddings import POOLS
 from scoring.embeddings import embed as embed_sequences
 from scoring.likelihood import STRANDS, on_strands
@@ -152,7 +152,9 @@ def score_sequences(model, sequences, labels, at_once, file, bar):
     """Write a row for each Sequence; labels: the names of their own columns."""
     strands = STRANDS[chosen_strand()]
     kinds = [*strands, ""] if len(strands) == 2 else strands
-    heads = [f"{head}_{kind}".rstrip("_") for head in ("sum", "mean", "bits") for kind in kinds]
+    heads = []
+    for head in ("sum", "mean", "bits"):
+        heads += [f"{head}_{kind}" if kind else head for kind in kinds]
     write_row(file, *labels, "known", *heads)
     for chunk in in_chunks(sequences, BATCHES * at_once * model.config.block_size):
         bases = [sequence.bases for sequence in chunk]
@@ -208,7 +210,8 @@ def write_embeddings(model, sequences, labels, at_once, bar):
             )
             for sequence, states in zip(chunk, found):
                 rows = np.atleast_2d(states)
-                write_row(file, *sequence.labels, add(rows), len(rows))
+                first_row = add(rows)
+                write_row(file, *sequence.labels, first_row, len(rows))
 
 
 def run_sequences(model, genome, path, at_once, bar):

@@ -5,6 +5,7 @@ motifs and backgrounds the sequences are the official ones, bit for bit.
 
 import math
 import random
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +161,8 @@ def judge_motifs(candidate, motifs, backgrounds, batch_size=128, seed=0):
     results = []
     for first in range(0, len(motifs), AT_ONCE):
         some = motifs[first : first + AT_ONCE]
-        both = np.stack([on_both_strands(next(sequences)) for _ in some])
+        of_some = list(islice(sequences, len(some)))
+        both = np.stack([on_both_strands(pairs) for pairs in of_some])
         what = f"motifs {first + 1}-{first + len(some)} of {len(motifs)}"
         scores = log_likelihoods(candidate, both, batch_size, what)
         for motif, score_of in zip(some, scores):

@@ -2,9 +2,6 @@
 Each function returns one line, unless it says otherwise.
 """
 
-import math
-import re
-
 import numpy as np
 import torch
 
@@ -12,6 +9,7 @@ from config import listed
 from dart.elements import OFFICIAL_ROWS, WINDOW
 from dart.pairs import unmasked
 from dart.zero_shot import TIE
+from data.corpus import all_data, read_part
 
 
 def name_of(precision):
@@ -40,15 +38,6 @@ def about_pairs(chosen, holes, available, split, genome):
     if genome.meta["assembly"] == "hg38":
         line += f"; {unmasked(genome, chosen):,} hold bases where the official FASTA has N"
     return line
-
-
-def all_data(data):
-    """What a checkpoint says of each genome that its model was ever trained on; data: all that it
-    says of its data.
-    """
-    for run in (data, *data.get("before", ())):
-        yield run
-        yield from run.get("others", ())
 
 
 def about_pretraining(chosen, genome, data):
@@ -85,14 +74,6 @@ def held_there(elements, genome, about, split):
             if same and chrom not in found:
                 found.append(chrom)
     return found
-
-
-def read_part(part):
-    """(name, start, end) of a part such as chr1 or chr2:0-900."""
-    match = re.fullmatch(r"(.+):(\d+)-(\d+)", part)
-    if match is None:
-        return part, 0, math.inf
-    return match[1], int(match[2]), int(match[3])
 
 
 def about_names(chroms, data, what="variants"):

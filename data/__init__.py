@@ -3,7 +3,8 @@
 To prepare one: download.py fetches a file; files.py reads text, compressed or not; fasta.py and
 bed.py read records; names.py says which chromosome a name means; splits.py what is taken and held
 out; bins.py sorts it into the .bin files. To read one: genome.py has the bytes; windows.py the
-windows of each step; regions.py the regions of a BED; corpus.py the genomes of a run.
+windows of each step; regions.py the regions of a BED; locus.py a place as people write it;
+corpus.py the genomes of a run.
 """
 
 from data.genome import (

@@ -1,6 +1,9 @@
-"""The genomes that a run reads: opened, weighed against each other, described."""
+"""The genomes that a run reads: opened, weighed against each other, described for its checkpoint,
+and what a checkpoint says of them read again.
+"""
 
 import math
+import re
 
 from config import die, find_dataset
 from data.genome import Genome
@@ -73,3 +76,20 @@ def describe_data(genome, name):
         about[split] = [genome.part_name(row) for row in rows["chroms"]]
         about["md5"].update({genome.part_name(row): row["md5"] for row in rows["chroms"]})
     return about
+
+
+def read_part(part):
+    """(name, start, end) of a part such as chr1 or chr2:0-900."""
+    match = re.fullmatch(r"(.+):(\d+)-(\d+)", part)
+    if match is None:
+        return part, 0, math.inf
+    return match[1], int(match[2]), int(match[3])
+
+
+def all_data(data):
+    """What a checkpoint says of each genome that its model was ever trained on; data: all that it
+    says of its data.
+    """
+    for run in (data, *data.get("before", ())):
+        yield run
+        yield from run.get("others", ())

@@ -54,9 +54,8 @@ class Markov(nn.Module):
     def __init__(self, bases, order, strength=100.0, chunk=2**18):
         super().__init__()
         self.order = order
-        counts = (
-            count_kmers(bases, order + 1, chunk).float().view(-1, 4)
-        )  # (4^order contexts, next base)
+        counts = count_kmers(bases, order + 1, chunk).float()
+        counts = counts.view(-1, 4)  # (4^order contexts, next base)
         levels = [counts]
         for _ in range(order):
             levels.append(levels[-1].view(4, -1, 4).sum(0))  # forget the first base of the context

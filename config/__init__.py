@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 SETTING = re.compile(r"^([a-z]\w*) = (.+?)  # (.+)$", re.MULTILINE)  # name, default, comment
+END = "# ---- end of settings"  # a line behind the settings, where a script has it
 AUTO = {"compile"}  # settings that take True and False beside "auto"
 TRUTH = {"True": True, "true": True, "False": False, "false": False}
 ARITHMETIC = {
@@ -255,7 +256,8 @@ def read_script(script):
     """
     defaults = {}
     comments = {}
-    for key, text, comment in SETTING.findall(Path(script).read_text(encoding="utf-8")):
+    top, _, _ = Path(script).read_text(encoding="utf-8").partition(END)
+    for key, text, comment in SETTING.findall(top):
         defaults[key] = literal(ast.parse(text, mode="eval").body)
         comments[key] = comment
     return defaults, comments

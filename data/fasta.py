@@ -218,7 +218,7 @@ class RunsOfN:
 
     def add(self, bases):
         """The next bases, (n,) uint8, n at least 1."""
-        unknown = bases & N != 0  # the bit that only N has
+        unknown = (bases & N) != 0  # the bit that only N has
         if self.inside or unknown.any():  # most pieces hold none
             edges = np.flatnonzero(np.diff(unknown, prepend=self.inside)) + self.length
             self.edges += edges.tolist()

@@ -84,7 +84,7 @@ def score(model, windows, seen, device="cpu", rows=64):
     with torch.no_grad():
         nats = [base_nll(model, x.to(device).long()).double().cpu() for x in bases.split(rows)]
     bits = torch.cat(nats).numpy() / math.log(2)
-    real = windows & 7 < N
+    real = (windows & 7) < N
     groups = (real, real & seen, real & ~seen)
     return [float(bits[group].mean()) for group in groups]
 
@@ -380,7 +380,7 @@ def main():
     else:
         torch.set_num_threads(1)  # checkpoints are scored here, several at a time
     commit = commit_of(args.nanogpt)
-    scored = int((comparison.windows & 7 < N).sum())
+    scored = int(((comparison.windows & 7) < N).sum())
     print(
         f"nanoGPT {commit}, {comparison.steps} steps of {comparison.per_step:,} bases, "
         f"torch {torch.__version__}, scored on {scored:,} bases, "

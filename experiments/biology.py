@@ -252,7 +252,7 @@ def coding_changes(strips):
     fields = [("owner", int), ("at", int), ("codon", int), ("new", int)]
     parts = []
     for owner, strip in enumerate(strips):
-        if (strip.bases[strip.cds] & 7 == N).any():
+        if ((strip.bases[strip.cds] & 7) == N).any():
             continue  # its codons are not known
         at = strip.cds[3:-3]
         n = len(at)

@@ -105,8 +105,8 @@ def score(path, genome, labels, rows=16):
         bases = torch.from_numpy(windows[i : i + rows] & 7).long()
         nats.append(base_nll(model, bases).numpy())
     bits = np.concatenate(nats) / math.log(2)
-    real = windows & 7 < N
-    repeat = windows & REPEAT > 0
+    real = (windows & 7) < N
+    repeat = (windows & REPEAT) > 0
     masks = {"all": real, "repeats": real & repeat, "unique": real & ~repeat}
     for name, label in CLASSES.items():
         masks[name] = real & (kinds == label)

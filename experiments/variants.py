@@ -82,9 +82,8 @@ for width in (128, 256, 1024, 2048):
 def no_stem():
     class NoStem(Stem):
         def forward(self, tokens):
-            used = 0 * (
-                self.detect.weight.sum() + self.out.weight.sum()
-            )  # so that they have gradients
+            # so that its weights have gradients
+            used = 0 * (self.detect.weight.sum() + self.out.weight.sum())
             return used.expand(tokens.size(0), tokens.size(1) - self.bases + 1, 1)
 
     model.Stem = NoStem

@@ -99,8 +99,8 @@ def score(path):
         title=f"{Path(held['config']['dataset']).name}, {held['data']['val'][0]}",
         first=first,
         bits=np.concatenate(parts) / math.log(2),
-        real=raw & 7 < N,
-        repeat=raw & REPEAT > 0,
+        real=(raw & 7) < N,
+        repeat=(raw & REPEAT) > 0,
         tandem=tandem(raw & 7),
         block_size=block_size,
     )

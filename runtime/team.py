@@ -102,9 +102,8 @@ def catch_signals(on=True):
 
     def note(number, frame):
         asked.append(number)
-        if (
-            number == signal.SIGINT
-        ):  # SIGTERM may well come twice: from a scheduler and from torchrun
+        # not so of SIGTERM, which may well come twice: from a scheduler and from torchrun
+        if number == signal.SIGINT:
             signal.signal(number, usual[number])
 
     for number in usual:

@@ -12,10 +12,11 @@ import numpy as np
 
 from config import die, listed
 from dart.elements import WINDOW, spaced
+from dart.metrics import TIE, Z, ranks, share_above
 from dart.motifs import consensus
 from dart.pairs import make_pairs
 from dart.progress import bar
-from dart.zero_shot import TIE, rate, score
+from dart.zero_shot import score
 from data import N, decode, encode, reverse_complement
 from data.files import check_regular, read_lines
 
@@ -218,9 +219,8 @@ def wilcoxon(difference):
     n = len(difference)
     if n == 0:
         return None
-    _, which, count = np.unique(abs(difference), return_inverse=True, return_counts=True)
-    rank = (np.cumsum(count) - (count - 1) / 2)[which]  # the mean rank of equal ones
-    above = rank[difference > 0].sum()
+    above = ranks(abs(difference))[difference > 0].sum()
+    _, count = np.unique(abs(difference), return_counts=True)
     variance = n * (n + 1) * (2 * n + 1) / 24 - (count**3 - count).sum() / 48
     z = (above - n * (n + 1) / 4) / math.sqrt(variance)
     return math.erfc(z / math.sqrt(2)) / 2
@@ -244,7 +244,7 @@ def summary(results, extremes=10):
     low = 0.0
     high = 1.0
     if len(accuracy) > 1:
-        half = 1.959964 * float(accuracy.std(ddof=1)) / math.sqrt(len(accuracy))
+        half = Z * float(accuracy.std(ddof=1)) / math.sqrt(len(accuracy))
         low = max(0.0, mean - half)
         high = min(1.0, mean + half)
     ordered = sorted(results, key=lambda result: (result["accuracy"], result["median"]))
@@ -265,9 +265,3 @@ def summary(results, extremes=10):
         "best": ranked[::-1][:extremes],
         "worst": ranked[:extremes],
     }
-
-
-def share_above(accuracy, threshold):
-    """The share of (M,) accuracies above a threshold, with its 95 % interval (Wilson's score)."""
-    rated = rate(accuracy - threshold, tie=0)
-    return {"share": rated["accuracy"], "low": rated["low"], "high": rated["high"]}

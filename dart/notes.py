@@ -7,8 +7,8 @@ import torch
 
 from config import listed
 from dart.elements import OFFICIAL_ROWS, WINDOW
+from dart.metrics import TIE
 from dart.pairs import unmasked
-from dart.zero_shot import TIE
 from data.corpus import all_data, read_part
 
 

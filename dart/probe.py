@@ -8,9 +8,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dart.metrics import auroc, average_precision, rate
 from dart.networks import CNN
 from dart.progress import bar
-from dart.zero_shot import rate
 from model import N
 
 
@@ -204,7 +204,8 @@ def probe_metrics(margins, tie=0):
     positives = true_positives + false_positives
     bottom = math.sqrt(positives * (2 * M - positives))
     mcc = (true_positives - false_positives) / bottom if bottom else 0.0
-    auroc, auprc = areas(margins)
+    of_all = margins.T.ravel()  # all windows, then all controls
+    is_window = np.arange(2 * M) < M
     paired = rate(margins[:, 0] - margins[:, 1], tie)
     return {
         "pairs": M,
@@ -214,22 +215,6 @@ def probe_metrics(margins, tie=0):
         "ties": paired["ties"],
         "accuracy": (true_positives + M - false_positives) / (2 * M),
         "mcc": mcc,
-        "auroc": auroc,
-        "auprc": auprc,
+        "auroc": auroc(of_all, is_window)["value"],
+        "auprc": average_precision(of_all, is_window),
     }
-
-
-def areas(margins):
-    """(area under the ROC curve, average precision) of (M, 2) margins. Equal margins are half a win
-    in the first and one threshold in the second.
-    """
-    M = len(margins)
-    falling = -margins.T.ravel()  # all windows, then all controls; the highest margin sorts first
-    _, threshold, size = np.unique(falling, return_inverse=True, return_counts=True)
-    hits = np.bincount(threshold[:M], minlength=len(size))  # windows at each distinct margin
-    misses = size - hits  # controls at it
-    controls_below = M - np.cumsum(misses)
-    auroc = (hits * (controls_below + misses / 2)).sum() / M**2
-    hits_times_precision = hits * np.cumsum(hits) / np.cumsum(size)
-    auprc = hits_times_precision.sum() / M
-    return float(auroc), float(auprc)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from config import die, listed
+from dart.metrics import auroc, average_precision, correlation, ranks, with_interval
 from dart.progress import bar
 from dart.zero_shot import differences
 from data import ALPHABET, N, encode, reverse_complement
@@ -22,7 +23,6 @@ from data.files import check_regular, read_lines
 
 WINDOW = 2114  # bases; the variant is base 1057 of them, counted from 0
 MOST_UNKNOWN = 0.01  # share of variants of which the genome may have neither allele
-Z = 1.959964  # of a 95 % interval
 
 FIELDS = [  # of a variant
     ("chrom", object),
@@ -331,69 +331,3 @@ def variant_metrics(scores, variants):
         # 1.06: Fieller, Hartley and Pearson, Biometrika 44 (1957), for ranks
         "spearman": with_interval(correlation(ranks(scores[known]), ranks(effect)), n, 1.06),
     }
-
-
-def ranks(values):
-    """(n,) values -> (n,) their ranks from 1; equal values get the mean of their ranks."""
-    _, which, count = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return (last - (count - 1) / 2)[which]
-
-
-def auroc(scores, positive):
-    """The share of pairs of a positive and a control in which the positive scores higher, equal
-    scores half, with its 95 % interval.
-
-    scores: (n,); positive: (n,) bool.
-    """
-    P = int(positive.sum())
-    C = len(positive) - P
-    if P == 0 or C == 0:
-        return {"value": None, "low": None, "high": None}
-    area = float((ranks(scores)[positive].sum() - P * (P + 1) / 2) / (P * C))
-    half = Z * area_error(area, P, C)
-    return {"value": area, "low": max(0.0, area - half), "high": min(1.0, area + half)}
-
-
-def area_error(area, P, C):
-    """The standard error of an AUROC of P positives and C controls: Hanley and McNeil, Radiology
-    143 (1982), formula 1.
-    """
-    two_positives = area / (2 - area)  # P(both of them are above one control)
-    two_controls = 2 * area**2 / (1 + area)  # P(both of them are below one positive)
-    variance = area * (1 - area)
-    variance += (P - 1) * (two_positives - area**2)
-    variance += (C - 1) * (two_controls - area**2)
-    return math.sqrt(max(0.0, variance) / (P * C))
-
-
-def average_precision(scores, positive):
-    """The mean, over the positives, of the precision at their scores; equal scores are one
-    threshold. scores: (n,); positive: (n,) bool. None if there is no positive.
-    """
-    if not positive.any():
-        return None
-    _, threshold, size = np.unique(-scores, return_inverse=True, return_counts=True)
-    hits = np.bincount(threshold[positive], minlength=len(size))
-    precision = np.cumsum(hits) / np.cumsum(size)
-    return float((hits * precision).sum() / positive.sum())
-
-
-def correlation(x, y):
-    """Pearson's r of (n,) and (n,) numbers; None if there are fewer than two, or all are equal."""
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return None
-    dx = x - x.mean()
-    dy = y - y.mean()
-    return float((dx * dy).sum() / math.sqrt((dx**2).sum() * (dy**2).sum()))
-
-
-def with_interval(r, n, variance):
-    """A correlation r of n pairs with its 95 % interval by Fisher's z, whose variance is
-    `variance` / (n - 3).
-    """
-    if r is None or n < 4:
-        return {"value": r, "low": None, "high": None}
-    z = math.atanh(min(max(r, -1 + 1e-15), 1 - 1e-15))  # it is infinite at 1
-    half = Z * math.sqrt(variance / (n - 3))
-    return {"value": r, "low": math.tanh(z - half), "high": math.tanh(z + half)}

@@ -1,6 +1,5 @@
 """Zero-shot: is the window likelier than its control?"""
 
-import math
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
@@ -8,12 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from dart.metrics import rate
 from dart.progress import bar
 from data import reverse_complement
 from model import base_nll
 from runtime.device import autocast_for
-
-TIE = 1e-3  # nats: fp32 rounding makes about 1e-4 of equal sums, real differences are around 10
 
 
 @dataclass
@@ -60,26 +58,6 @@ def differences(candidate, pairs, batch_size=128):
     with candidate.autocast:
         scores = score(candidate.model, pairs, batch_size, candidate.name, candidate.device)
     return -np.diff(scores)[:, 0]
-
-
-def rate(difference, tie=TIE):
-    """Accuracy over (M,) differences, real minus control, with its 95 % interval (Wilson's score).
-    A difference up to `tie` counts as wrong.
-    """
-    n = len(difference)
-    p = float((difference > tie).mean())
-    z2 = 1.959964**2
-    q = z2 / n
-    middle = (p + q / 2) / (1 + q)
-    half = math.sqrt(q * p * (1 - p) + q * q / 4) / (1 + q)
-    return {
-        "pairs": n,
-        "accuracy": p,
-        "low": max(0.0, middle - half),
-        "high": min(1.0, middle + half),
-        "ties": int((abs(difference) <= tie).sum()),
-        "median": float(np.median(difference)),
-    }
 
 
 def judge(candidate, pairs, twice, kinds, batch_size=128):

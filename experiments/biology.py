@@ -31,8 +31,8 @@ import torch
 from tqdm import tqdm
 
 from config import die, find_dataset, main_dataset
+from dart.metrics import auroc
 from dart.notes import about_genome, about_names
-from dart.variants import auroc
 from dart.zero_shot import at_order
 from data import SPLITS, Genome, N, reverse_complement
 from data.corpus import all_data

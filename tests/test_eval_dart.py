@@ -20,11 +20,12 @@ import eval_dart
 from dart import pairs as windows_and_controls
 from dart.elements import FIELDS, choose, find_ccre, read_elements, spaced
 from dart.folds import make_folds
+from dart.metrics import TIE, rate
 from dart.networks import CNN, AbInitio, linear
 from dart.pairs import make_pairs, unmasked
 from dart.probe import probe_metrics, states, train_probe
 from dart.shuffle import shuffle_paths
-from dart.zero_shot import TIE, rate, score
+from dart.zero_shot import score
 from data import Genome, decode, encode, regions, reverse_complement
 from markov import Markov
 from model import GPT, GPTConfig, base_nll

@@ -9,23 +9,25 @@ import numpy as np
 import pytest
 import torch
 
+from dart.metrics import (
+    area_error,
+    auroc,
+    average_precision,
+    correlation,
+    ranks,
+    with_interval,
+)
 from dart.variants import (
     CAQTL,
     DSQTL,
     FIELDS,
     WINDOW,
-    area_error,
-    auroc,
-    average_precision,
     check_reference,
-    correlation,
     judge_variants,
     make_windows,
-    ranks,
     read_variants,
     score_variants,
     variant_metrics,
-    with_interval,
 )
 from dart.zero_shot import Candidate
 from data import Genome, decode, reverse_complement

@@ -69,9 +69,10 @@ class Windows:
             stretch[mine] = s
             flipped[mine] = flip[nth]
         low, high = self.low[stretch], self.high[stretch]
-        backwards = flipped & (high - low <= self.block_size)
-        ends = high + phases  # so that N is behind the bases, too
-        starts[backwards] = ends[backwards] - self.block_size
+        # A window that holds all of a short stretch and is reversed ends with the stretch, and not
+        # begins with it: so its bases come first and N behind them on either strand.
+        turned = flipped & (high - low <= self.block_size)
+        starts[turned] = (high + phases)[turned] - self.block_size
         return starts, low, high, flipped
 
     def read(self, first, count):

@@ -63,7 +63,7 @@ def evaluate(checkpoint, task, words):
     ablate.check_words(checkpoint.with_name(f"task{task}.words.json"), words)
     if not path.exists():
         part = path.with_suffix(".part.json")  # it grows as results come
-        given = [f"--ckpt={checkpoint}", f"--task={task}", f"--json={part}", "--device=cpu", *words]
+        given = [f"--ckpt={checkpoint}", f"--task={task}", f"--json={part}", *words]
         env = dict(os.environ, OMP_NUM_THREADS="1")
         with open(checkpoint.with_name(f"task{task}.log"), "w") as log:
             command = [sys.executable, "eval_dart.py", *given]
@@ -82,7 +82,7 @@ def run(job, args, fill, words):
     if summary is None:
         return None
     checkpoint = settings.out / f"{variant} seed {seed}" / "ckpt.pt"
-    elements = [f"--ccre={args.elements}", "--markov_order=0"]
+    elements = [f"--ccre={args.elements}", "--markov_order=0", f"--device={args.device}"]
     one = evaluate(checkpoint, 1, [*elements, "--only=zero_shot"])["zero_shot"]
     two = None
     if args.motifs:
@@ -106,6 +106,7 @@ def read_command_line():
     parser.add_argument("--flank", type=int, default=64)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--device", default="cpu", help="for Tasks 1 and 2")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, of a thread each")
     mine, words = sys.argv[1:], []
     if "--" in mine:

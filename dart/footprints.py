@@ -237,9 +237,12 @@ def summary(results, extremes=10):
     motifs with an accuracy above LIKELY, with its 95 % interval (Wilson's score); above_half: above
     HALF. quantiles: of accuracy, at 0, 25, 50, 75 and 100 %. ties: how many of all pairs. always,
     never: how many motifs have an accuracy of 1, of 0. best, worst: (name, accuracy) of `extremes`
-    motifs each, from the end on; of equal accuracies the median difference decides.
+    motifs each, from the end on; of equal accuracies the median difference decides. with_cpg,
+    without_cpg: the mean accuracies of motifs whose consensus holds a CG and of the others, None of
+    none: CG is rare in a genome, and most shuffles of its letters have one less.
     """
     accuracy = np.array([result["accuracy"] for result in results])
+    has_cpg = np.array(["CG" in result["consensus"] for result in results])
     mean = float(accuracy.mean())
     low = 0.0
     high = 1.0
@@ -260,6 +263,8 @@ def summary(results, extremes=10):
         "quantiles": np.quantile(accuracy, (0, 0.25, 0.5, 0.75, 1)).tolist(),
         "pairs": sum(result["pairs"] for result in results),
         "ties": sum(result["ties"] for result in results),
+        "with_cpg": float(accuracy[has_cpg].mean()) if has_cpg.any() else None,
+        "without_cpg": float(accuracy[~has_cpg].mean()) if not has_cpg.all() else None,
         "always": int((accuracy == 1).sum()),
         "never": int((accuracy == 0).sum()),
         "best": ranked[::-1][:extremes],

@@ -22,14 +22,16 @@ FOOTNOTE = (
     "(+) unofficial, read off a plot of the Evo 2 fork of DART-Eval"
 )
 PUBLISHED_FOOTPRINTS = [
-    ("ARSENAL 57M (*)", "-", "0.604", "-", "-", "-", "-"),
-    ("a published model (+)", "-", "-", "0.729", "-", "0.495 0.590 0.685", "-"),
+    ("ARSENAL 57M (*)", "-", "0.604", "-", "-", "-", "-", "-"),
+    ("a published model (+)", "-", "-", "0.729", "-", "-", "0.495 0.590 0.685", "-"),
 ]
 FOOTPRINTS_FOOTNOTE = (
     "published: 1,443 motifs of HOCOMOCO v12 CORE, 100 backgrounds each  (*) a masked model of "
     "cCREs alone, a notebook of its repository\n"
     "(+) a notebook of DART-Eval (af2a86d) whose path and title name different models\n"
-    "the control keeps the motif's letters and not their neighbours, so a bigram is a floor"
+    "the control keeps the motif's letters and not their neighbours, so a bigram is a floor; it often "
+    "lacks the motif's CpG,\nwhich is rare in a genome, so that motifs with one look unknown to any "
+    "model that knows this"
 )
 PUBLISHED_VARIANTS = {  # of dsQTLs the first two with the sign turned, so that all have one
     "African caQTLs": [
@@ -53,6 +55,7 @@ FOOTPRINTS_HEAD = (
     "accuracy (95 %)",
     "above .7 (95 %)",
     "above .5",
+    "CpG, none",
     "both strands",
     "quartiles",
     "ties",
@@ -160,6 +163,7 @@ def print_footprints(results):
                 number_and_interval(result, "accuracy"),
                 f"{known['share']:.3f} ({known['low']:.3f}-{known['high']:.3f})",
                 number(result["above_half"]["share"]),
+                f"{number(result['with_cpg'])} {number(result['without_cpg'])}",
                 number(result["both_strands"]),
                 " ".join(number(value) for value in result["quantiles"][1:4]),
                 f"{result['ties']:,}",

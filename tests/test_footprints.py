@@ -437,6 +437,7 @@ def test_summary():
         results.append(
             {
                 "name": f"m{i}",
+                "consensus": "ACGT" if i < 5 else "GATTACA",
                 "accuracy": i / 20,
                 "both_strands": 1 - i / 20,
                 "pairs": 20,
@@ -460,4 +461,7 @@ def test_summary():
     assert found["best"] == [("m20", 1.0), ("m19", 0.95)]
     assert found["worst"] == [("m0", 0.0), ("m1", 0.05)]
     assert (found["always"], found["never"]) == (1, 1)
+    assert found["with_cpg"] == pytest.approx(2 / 20)
+    assert found["without_cpg"] == pytest.approx(12.5 / 20)
+    assert summary(results[:5], 2)["without_cpg"] is summary(results[5:], 2)["with_cpg"] is None
     assert (summary(results[:1])["low"], summary(results[:1])["high"]) == (0, 1)

@@ -29,9 +29,9 @@ FOOTPRINTS_FOOTNOTE = (
     "published: 1,443 motifs of HOCOMOCO v12 CORE, 100 backgrounds each  (*) a masked model of "
     "cCREs alone, a notebook of its repository\n"
     "(+) a notebook of DART-Eval (af2a86d) whose path and title name different models\n"
-    "the control keeps the motif's letters and not their neighbours, so a bigram is a floor; it often "
-    "lacks the motif's CpG,\nwhich is rare in a genome, so that motifs with one look unknown to any "
-    "model that knows this"
+    "the control keeps the motif's letters and not their neighbours, so a bigram is a floor\n"
+    "it often lacks the motif's CpG, which is rare in a genome: motifs with one look unknown "
+    "to any model that knows it"
 )
 PUBLISHED_VARIANTS = {  # of dsQTLs the first two with the sign turned, so that all have one
     "African caQTLs": [

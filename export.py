@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from config import configure, die, main_dataset
-from data.corpus import all_data, read_part
+from data.corpus import all_data, was_seen
 from model import N
 from runtime.checkpoint import load_model
 
@@ -229,29 +229,7 @@ def about_genome(about, genomes):
 
 def unseen(about, split, genomes, splits):
     """Names of a genome's chromosomes in a split that no genome has in any of the splits."""
-    return [part for part in about.get(split, []) if not seen(part, about, genomes, splits)]
-
-
-def seen(part, about, genomes, splits):
-    """Whether any of the genomes has a part of a chromosome in one of these splits.
-
-    Chromosomes are the same if their md5 is or, where a checkpoint has none, if their name is.
-    """
-    name, start, end = read_part(part)
-    for other in genomes:
-        for other_part in parts_of(other, splits):
-            other_name, other_start, other_end = read_part(other_part)
-            same = name == other_name
-            if "md5" in about and "md5" in other:
-                same = about["md5"][part] == other["md5"][other_part]
-            if same and start < other_end and other_start < end:
-                return True
-    return False
-
-
-def parts_of(about, splits):
-    """Names of the chromosomes, or parts of them, that a genome has in these splits."""
-    return [part for split in splits for part in about.get(split, [])]
+    return [part for part in about.get(split, []) if not was_seen(part, about, genomes, splits)]
 
 
 def about_training(checkpoint):

@@ -42,6 +42,7 @@ from data.corpus import (
     held_out_here_trained_on_there,
     open_genomes,
     read_shares,
+    validated_but_seen,
 )
 from data.download import md5_of
 from data.regions import read_regions, region_file, training_regions
@@ -234,9 +235,11 @@ class Loader:
         return [raw.to(device, non_blocking=True) for raw in micro_batches], weight_sum, bases
 
 
-def remarks(genomes):
-    """Lines on what is trained on: the regions, and what one genome holds out and another has."""
-    lines = held_out_here_trained_on_there(genomes)
+def remarks(genomes, data):
+    """Lines on what is trained on: the regions, and what is held out here and trained on elsewhere,
+    in another genome or in an earlier run. data: what the checkpoint will say of the genomes.
+    """
+    lines = held_out_here_trained_on_there(genomes) + validated_but_seen(data)
     if regions:
         lines.append(read_regions(region_file(regions, genomes[0]), genomes[0]).summary())
     return lines
@@ -583,7 +586,7 @@ def main(words=None):
     flops = flops_per_base(learner.model)
     progress = Progress(settings, run, loader, flops, LOSSES, folder, team)
     progress.introduce(learner.model, val_windows)
-    for line in remarks(genomes):
+    for line in remarks(genomes, about["data"]):
         team.say(line)
 
     started_at = run.step

@@ -43,8 +43,8 @@ def bed_columns(path, said):
         if first and is_header(columns):
             said.append(f"line {number} of {path} is taken for a header: {line.strip()[:60]!r}")
         else:
-            first = False
             yield number, columns
+        first = False
 
 
 def is_header(columns):

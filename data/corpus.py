@@ -93,3 +93,38 @@ def all_data(data):
     for run in (data, *data.get("before", ())):
         yield run
         yield from run.get("others", ())
+
+
+def was_seen(part, about, genomes, splits):
+    """Whether any of the genomes has a part of a chromosome in one of these splits.
+
+    Chromosomes are the same if their md5 is or, where a checkpoint has none, if their name is.
+    """
+    name, start, end = read_part(part)
+    for other in genomes:
+        for other_part in parts_of(other, splits):
+            other_name, other_start, other_end = read_part(other_part)
+            same = name == other_name
+            if "md5" in about and "md5" in other:
+                same = about["md5"][part] == other["md5"][other_part]
+            if same and start < other_end and other_start < end:
+                return True
+    return False
+
+
+def parts_of(about, splits):
+    """Names of the chromosomes, or parts of them, that a genome has in these splits."""
+    return [part for split in splits for part in about.get(split, [])]
+
+
+def validated_but_seen(data):
+    """A line on each chromosome that a run validates on and an earlier run of its model trained on;
+    data: what a checkpoint says of its data.
+    """
+    earlier = [about for run in data.get("before", ()) for about in all_data(run)]
+    lines = []
+    for about in (data, *data.get("others", ())):
+        for part in about["val"]:
+            if was_seen(part, about, earlier, ["train"]):
+                lines.append(f"warning: {part} validates here, and this model has trained on it")
+    return lines

@@ -63,7 +63,8 @@ def read_checkpoint(path):
     except Exception as error:  # torch.load has no one error for a bad file
         die(
             f"{path} is not a checkpoint of this project, or is damaged ({type(error).__name__}): "
-            "where it is a run's ckpt.pt, move it away, and train.py goes on from best.pt"
+            "name another; if it is a run's own ckpt.pt, move it away, and train.py goes on from "
+            "best.pt"
         )
     if missing:
         die(f"{path} is a checkpoint of something else: it has no {', '.join(sorted(missing))}")

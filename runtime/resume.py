@@ -49,20 +49,21 @@ def start_or_resume(learner, folder, settings, about, team):
     source = None if afresh else folder.newest_checkpoint()
     if source is None:
         check_init_from(settings["init_from"], folder)
-    if team.leads:
-        folder.lock()
     run = Run()
     saved = None
-    if source:
-        saved = read_checkpoint(source)
-        run = resume(saved, source, learner, settings, about, team)
-    elif settings["init_from"] not in WORDS:
+    if source is None and settings["init_from"] not in WORDS:
         source = settings["init_from"]
         saved = read_checkpoint(source)
+        load_weights(learner.model, saved, source)
         steps = saved["config"]["max_iters"]
         team.say(f"fine-tuning {source}, of step {saved['step']} of {steps}")
-    if saved:
+    if team.leads:
+        folder.lock()
+    if source and saved is None:  # read behind the lock, so that it is the last state
+        saved = read_checkpoint(source)
+        run = resume(saved, source, learner, settings, about, team)
         load_weights(learner.model, saved, source)
+    if saved:
         add_history(about["data"], saved["data"])
     named = ("dataset", "regions", "out_dir", "device")  # by names that may differ between nodes
     agreed = {key: value for key, value in about["config"].items() if key not in named}
@@ -92,6 +93,8 @@ def check_init_from(init_from, folder):
     """Die if a run in a folder without checkpoints cannot start as init_from says."""
     if init_from == "resume":
         die(f"nothing to resume: no {folder.last}")
+    if init_from not in WORDS and Path(init_from).is_dir():
+        die(f"init_from = {init_from} is a folder: name a checkpoint, such as {init_from}/ckpt.pt")
     if init_from not in WORDS and not Path(init_from).is_file():
         die(
             f"init_from = {init_from}: there is no such file; give a checkpoint's, or auto, "
@@ -150,13 +153,14 @@ def resume(saved, source, learner, settings, about, team):
         )
     line = f"resuming {source} at step {run.step}"
     if run.step >= settings["max_iters"]:
-        line += ", its last"
+        line += ", its last: no step is left to do"
     if changes:
         line += f", changing: {changes}"
     team.say(line)
     same_genomes = fingerprints(saved["data"])[0] == fingerprints(about["data"])[0]
     if not same_genomes or saved["config"]["eval_tokens"] != settings["eval_tokens"]:
-        run.val = None  # of other bases: to be scored anew
+        team.say("the evaluations that log.csv has so far are of other bases")
+        run.val = None  # to be scored anew
         run.other_vals = []
     if run.val is None or goes_by_another_loss(saved, settings):
         run.best_bits = run.val.get(settings["best_by"], math.inf) if run.val else math.inf

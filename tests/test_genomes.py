@@ -201,6 +201,11 @@ def test_what_a_model_saw_before_is_remembered(genome_folder, tmp_path):
     tuned = train(other, tmp_path / "b", *words, f"--init_from={tmp_path / 'a' / 'ckpt.pt'}")
     assert tuned.returncode == 0, tuned.stderr
     assert load(tmp_path / "b" / "ckpt.pt")["data"]["before"] == [first]
+    assert "has trained on it" not in tuned.stdout
+    turned = {"train": {"chr3": random_dna(rng, 900)}, "val": {"chr1": splits["train"]["chr1"]}}
+    turned = write_genome(tmp_path / "turned", turned)
+    again = train(turned, tmp_path / "c", *words, f"--init_from={tmp_path / 'b' / 'ckpt.pt'}")
+    assert "warning: chr1 validates here, and this model has trained on it" in again.stdout
     held = load(tmp_path / "b" / "ckpt.pt")["data"]
     resumed = {"fingerprint": held["fingerprint"]}
     add_history(resumed, held)

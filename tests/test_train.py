@@ -295,8 +295,12 @@ def test_resume_with_more_steps_and_fine_tune(whole, genome_folder, tmp_path):
         "another model",
         "--n_embd=32",
     )
+    assert not (tmp_path / "no").exists()
     one_line_error(
         train(genome_folder, tmp_path / "empty", "--init_from=resume"), "nothing to resume"
+    )
+    one_line_error(
+        train(genome_folder, tmp_path / "empty", f"--init_from={tmp_path}"), "is a folder"
     )
     one_line_error(
         train(genome_folder, tmp_path / "empty", "--init_from=resum"),

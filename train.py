@@ -416,15 +416,15 @@ def measured(windows):
     real = is_base(windows)
     unique = real & ((windows & REPEAT) == 0)
     element = (windows & ELEMENT) > 0
-    flank = (windows & FLANK) > 0
+    beside = (windows & FLANK) > 0
     return {
         "all": real,
         "repeats": real & ~unique,
         "unique": unique,
         "elements": real & element,
-        "flanks": real & flank,
+        "flanks": real & beside,
         "elements_unique": unique & element,
-        "flanks_unique": unique & flank,
+        "flanks_unique": unique & beside,
     }
 
 

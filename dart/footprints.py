@@ -239,7 +239,7 @@ def summary(results, extremes=10):
     never: how many motifs have an accuracy of 1, of 0. best, worst: (name, accuracy) of `extremes`
     motifs each, from the end on; of equal accuracies the median difference decides. with_cpg,
     without_cpg: the mean accuracies of motifs whose consensus holds a CG and of the others, None of
-    none: CG is rare in a genome, and about half of the shuffles of such a consensus have fewer.
+    none: CG is rare in a genome, and nearly half of the shuffles of such a consensus have fewer.
     """
     accuracy = np.array([result["accuracy"] for result in results])
     has_cpg = np.array(["CG" in result["consensus"] for result in results])

@@ -12,7 +12,7 @@ import gzip
 
 from tqdm import tqdm
 
-from config import find_dataset
+from config import die, find_dataset
 from data import Genome, N, decode
 from runtime.output import check_output
 
@@ -44,6 +44,9 @@ def main():
     args = parser.parse_args()
     genome = Genome(find_dataset(args.dataset))
     check_output(args.out)
+    missing = [chrom for chrom in PIECES if genome.find(chrom) is None]
+    if missing:
+        die(f"{genome.folder} has no {', '.join(missing)}: give a prepared hg38 that is whole")
     with gzip.open(args.out, "wt", compresslevel=6) as file:
         for chrom, piece in tqdm(PIECES.items()):
             letters = letters_of(genome, chrom, *piece)

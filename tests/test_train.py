@@ -246,7 +246,7 @@ def test_another_run_in_the_folder_is_refused(whole, genome_folder, tmp_path):
     assert (out / "ckpt.pt").read_bytes() == before
 
 
-def test_resume_with_more_steps_and_fine_tune(whole, genome_folder, tmp_path):
+def test_resume_with_more_steps_and_on_another_genome(whole, genome_folder, tmp_path):
     (tmp_path / "ckpt.pt").write_bytes((whole[0] / "ckpt.pt").read_bytes())
     longer = train(
         genome_folder,
@@ -276,6 +276,9 @@ def test_resume_with_more_steps_and_fine_tune(whole, genome_folder, tmp_path):
         == load(tmp_path / "best.pt")["val"]["all"]
         != checkpoint["val"]["all"]
     )
+
+
+def test_fine_tune(whole, genome_folder, tmp_path):
     source = shutil.copy(whole[0] / "ckpt.pt", tmp_path / "source.pt")
     words = (f"--init_from={source}", "--max_iters=1", "--learning_rate=0.0001")
     tuned = train(genome_folder, tmp_path / "tuned", *words)

@@ -14,39 +14,19 @@ The protocol is that of Patel et al., NeurIPS 2024, arXiv:2412.05430; what diffe
 the result.
 """
 
-import math
 import os
-import time
+from types import SimpleNamespace
 
 # torch reads this as it loads: threads that wait leave their core to others
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import numpy as np
 import torch
 
 from config import configure, die, find_dataset, main_dataset, read_script
-from dart import notes
-from dart.elements import CHROMS, WINDOW, choose, find_ccre, read_elements, spaced
-from dart.folds import FEW, make_folds
-from dart.footprints import (
-    backgrounds_from,
-    check_motifs,
-    judge_motifs,
-    read_backgrounds,
-    shufflable,
-    summary,
-)
-from dart.motifs import read_motifs
-from dart.networks import CNN, AbInitio, linear
-from dart.pairs import make_pairs
-from dart.probe import Probe, embedder, probe_metrics, train_probe
-from dart.table import Results, print_footprints, print_variants
-from dart.variants import WINDOW as WINDOW_OF_VARIANT
-from dart.variants import check_reference, judge_variants, make_windows, read_variants
-from dart.zero_shot import Candidate, at_order, compare_orders, differences, in_float32, judge
+from dart import task1, task2, task5
+from dart.elements import CHROMS, WINDOW
+from dart.zero_shot import Candidate
 from data import Genome
-from markov import Markov
-from model import GPT
 from runtime.checkpoint import load_model
 from runtime.device import pick_device
 from runtime.output import check_output
@@ -78,10 +58,6 @@ dtype = "auto"  # float32 is the official one; auto: bfloat16 where the hardware
 seed = 0  # of the probe and of the untrained model; the pairs have the official seeds
 # ---- end of settings
 
-ALL = 2**62  # more than there are
-SOME_ON_GPU = 5_000  # pairs where all of them would take too long
-SOME_ON_CPU = 1_000
-CHECKED = 1_000  # pairs to choose the Markov order by, and to compare precisions on
 ALLOWED = {
     "task": [1, 2, 5],
     "split": list(CHROMS),
@@ -153,283 +129,6 @@ def check_model(model):
         die(f"{ckpt} has a context of {context}: a window and its start symbol take {WINDOW + 1}")
 
 
-# ---- how much of it
-
-
-def how_many(kind):
-    """(pairs to score, pairs to score on the other strand too, pairs for the probe to train on) on
-    a kind of device: cuda, cpu or mps.
-    """
-    some = SOME_ON_GPU if kind == "cuda" else SOME_ON_CPU
-    if full:
-        some = ALL
-    scored = max_pairs
-    if not max_pairs:
-        scored = ALL if kind == "cuda" else some
-    return scored, max(some, max_pairs), probe_pairs or some
-
-
-def windows_at_once(kind):
-    """Windows in a batch for the model, on a kind of device."""
-    if batch_size:
-        return batch_size
-    return 8 if kind == "cpu" else 128
-
-
-# ---- zero-shot
-
-
-def count_markov(genome, highest):
-    """A Markov model of the training bases, of order `highest` or of what they are enough for, at
-    least 1.
-    """
-    bases = genome.bases("train")
-    enough_for = int(math.log(max(4, len(bases)), 4))  # as many contexts as bases
-    order = max(1, min(highest, enough_for))
-    where = f"{genome.folder}'s training bases"
-    print(f"counting Markov models up to order {order} on {where} ...", flush=True)
-    return Markov(bases, order)
-
-
-def best_order(markov, genome, elements, rows, tested, results):
-    """The Markov order of the best accuracy: on val pairs, or on the tested ones where there are
-    too few of those.
-    """
-    part = "tested"
-    choosing = tested
-    if split == "test" and len(rows["val"]) >= FEW:
-        part = "val"
-        choosing = rows["val"]
-    pairs, _ = make_pairs(genome, elements[spaced(choosing, CHECKED)])
-    accuracy = compare_orders(markov, pairs)
-    results.method.append(notes.about_orders(accuracy, len(pairs), part))
-    return max(accuracy, key=accuracy.get)
-
-
-def zero_shot_rows(gpt, markov, best):
-    """Whom to score. A baseline is one more Candidate in this list: anything that maps (B, T)
-    tokens to (B, T, 4) logits of the next base.
-    """
-    rows = [Candidate("uniform", None), Candidate("bigram", at_order(markov, 1))]
-    if best > 1:
-        rows.append(Candidate(f"Markov order {best}", at_order(markov, best)))
-    rows.append(gpt)
-    return rows
-
-
-def run_zero_shot(candidates, pairs, kinds, n_twice, at_once, results):
-    """Score the (M, 2, WINDOW) pairs by each candidate. kinds: (M,) classes of their elements;
-    n_twice: how many to score on both strands; at_once: windows at a time.
-    """
-    twice = spaced(np.arange(len(pairs)), n_twice)
-    if len(twice) < len(pairs):
-        results.method.append(f"both strands: {len(twice):,} of the pairs")
-    for candidate in candidates:
-        began = time.perf_counter()
-        result, difference = judge(candidate, pairs, twice, kinds, at_once)
-        seconds = time.perf_counter() - began
-        if candidate.precision != torch.float32:
-            some = spaced(np.arange(len(pairs)), CHECKED)
-            exact = differences(in_float32(candidate), pairs[some], at_once)
-            line = notes.about_rounding(difference[some], exact, candidate.precision)
-            results.method.append(line)
-        results.record(candidate.name, "zero_shot", result, seconds)
-
-
-# ---- the probe
-
-
-def probe_rows(gpt, markov):
-    """Whose states to probe. A baseline is one more row(...) in this list: its model needs the
-    method states, (B, T) tokens to (B, T, C).
-    """
-    torch.manual_seed(seed)
-    untrained = GPT(gpt.model.config).to(gpt.device).eval()
-    one_hot = Candidate("one-hot", None, gpt.device)
-    network = CNN
-    tie = 0
-    if pool:
-        network = linear
-        tie = 1e-4  # pooled states of a pair may be equal but for rounding, which is no win
-    after = layer if layer >= 0 else None  # all blocks
-
-    def row(candidate, after=None):
-        return Probe(candidate.name, embedder(candidate, pool, after), network, tie=tie)
-
-    return [
-        row(one_hot),
-        row(Candidate("bigram", at_order(markov, 1))),
-        row(Candidate("untrained", untrained, gpt.device), after),
-        row(gpt, after),
-        Probe("ab initio CNN", embedder(one_hot), AbInitio, learning_rate=1e-3),
-    ]
-
-
-def run_probes(probes, pairs, folds, kind_of_folds, gpt, at_once, results):
-    """Train and test each probe on the (M, 2, WINDOW) pairs, by their folds, as make_folds gives
-    them; at_once: windows at a time.
-    """
-    epochs = probe_epochs
-    batch = probe_batch or min(2048, max(16, len(folds[0][0]) // 32))
-    if full:
-        epochs = 150
-        batch = 2048
-    results.method.append(notes.about_probe(kind_of_folds, folds, epochs, batch, full))
-    results.method += notes.about_states(layer, gpt.model.config.n_layer, pool)
-    print(notes.probe_cost(folds, len(pairs), epochs), flush=True)
-    for probe in probes:
-        began = time.perf_counter()
-        margins = train_probe(
-            probe.embed,
-            pairs,
-            folds,
-            probe.network,
-            probe.learning_rate,
-            epochs,
-            batch,
-            shuffle=not full,
-            memory=probe_memory,
-            chunk=(at_once + 1) // 2,
-            seed=seed,
-            name=probe.name,
-            device=gpt.device,
-        )
-        tested = ~np.isnan(margins).any(1)
-        result = probe_metrics(margins[tested], probe.tie)
-        results.record(probe.name, "probe", result, time.perf_counter() - began)
-
-
-# ---- the tasks
-
-
-def open_elements(genome, said):
-    """(the BED's path, its elements, {part: its rows of them}); said: a list that gets lines."""
-    path = ccre or find_ccre(genome.folder, genome.meta["assembly"])
-    elements = read_elements(path, said)
-    return path, elements, choose(elements, genome, split, path, said)
-
-
-def run_task1(gpt, genome, checkpoint, settings):
-    """Task 1: elements against themselves shuffled, zero-shot and by a probe."""
-    said = []  # on how the BED was read
-    path, elements, rows = open_elements(genome, said)
-    n_scored, n_twice, n_probe = how_many(gpt.device.type)
-    tested = spaced(rows[split], n_scored)
-    probed, folds, kind_of_folds = make_folds(elements, rows, tested, n_probe)
-    if not folds and only != "zero_shot":
-        die(
-            "the probe needs elements on three chromosomes, to train, select and test: "
-            "--only=zero_shot does without it"
-        )
-    chosen = elements[tested]
-    pairs, holes = make_pairs(genome, chosen)
-    about = [
-        notes.about_elements(path, elements),
-        *said,
-        notes.about_pairs(chosen, holes, len(rows[split]), split, genome),
-        notes.about_pretraining(chosen, genome, checkpoint["data"]),
-        notes.about_genome(genome, checkpoint["data"]),
-        notes.about_precision(gpt.precision),
-    ]
-    results = Results(settings, checkpoint["step"], about, json)
-
-    markov = count_markov(genome, 1 if only == "probe" else markov_order)
-    at_once = windows_at_once(gpt.device.type)
-    if only != "probe":
-        best = best_order(markov, genome, elements, rows, tested, results)
-        candidates = zero_shot_rows(gpt, markov, best)
-        run_zero_shot(candidates, pairs, chosen.kind, n_twice, at_once, results)
-    if only != "zero_shot":
-        pairs, _ = make_pairs(genome, elements[probed])
-        probes = probe_rows(gpt, markov)
-        run_probes(probes, pairs, folds, kind_of_folds, gpt, at_once, results)
-    results.print_table()
-
-
-def run_task2(gpt, genome, checkpoint, settings):
-    """Task 2: motifs against their letters in another order."""
-    said = []
-    found = shufflable(read_motifs(motifs), said)
-    if not found:
-        die(f"{motifs} holds no motif of more than one letter: give another file of motifs")
-    if gpt.device.type == "cuda" or full:
-        n_motifs = max_motifs or ALL
-        n_backgrounds = max_backgrounds or 100
-    else:
-        n_motifs = max_motifs or 100
-        n_backgrounds = max_backgrounds or 10
-    chosen = [found[i] for i in spaced(np.arange(len(found)), n_motifs)]
-    check_motifs(chosen)
-    if backgrounds:
-        sequences = read_backgrounds(backgrounds)[:n_backgrounds]
-        said.append(f"backgrounds: {len(sequences)} of {backgrounds}")
-    else:
-        path, elements, rows = open_elements(genome, said)
-        on_split = elements[spaced(rows[split], n_backgrounds)]
-        sequences = backgrounds_from(genome, on_split, len(on_split))
-        said.append(f"backgrounds: {len(sequences)} shuffled controls of {path}")
-        said.append(notes.about_pretraining(on_split, genome, checkpoint["data"]))
-    about = [f"motifs: {motifs}, {len(chosen):,} of {len(found):,}", *said]
-    about.append(notes.about_precision(gpt.precision))
-    results = Results(settings, checkpoint["step"], about, json)
-    for candidate in likelihood_rows(gpt, count_markov(genome, markov_order)):
-        began = time.perf_counter()
-        judged = judge_motifs(candidate, chosen, sequences, windows_at_once(gpt.device.type))
-        result = dict(summary(judged), by_motif=judged)
-        results.record(candidate.name, "footprints", result, time.perf_counter() - began)
-    print_footprints(results)
-
-
-def run_task5(gpt, genome, checkpoint, settings):
-    """Task 5: variants' effects against the difference of their alleles' likelihoods."""
-    said = []
-    found, kind = read_variants(variants, said)
-    found, more = check_reference(genome, found, variants)
-    if not found.significant.any():
-        die(f"{variants} has no significant variant (by its label): give DART-Eval's TSV")
-    controls = np.flatnonzero(~found.significant)
-    taken = controls
-    if max_pairs or (gpt.device.type != "cuda" and not full):
-        taken = spaced(controls, max_pairs or SOME_ON_CPU)
-    kept = np.union1d(np.flatnonzero(found.significant), taken)
-    about = [
-        f"variants: {variants} ({kind.name}), {len(kept) - len(taken):,} significant ones, "
-        f"{len(taken):,} of {len(controls):,} controls",
-        *said,
-        *more,
-    ]
-    found = found[kept]
-    windows, holes = make_windows(genome, found)
-    about.append(f"{holes:,} windows hold N or hang over an end, read as A")
-    context = gpt.model.config.block_size
-    line = f"alleles are given up to {min(context - 1, WINDOW_OF_VARIANT // 2):,} bases before them"
-    about.append(f"{line} (official: {WINDOW_OF_VARIANT // 2:,})")
-    about.append(notes.about_names(found.chrom, checkpoint["data"]))
-    about.append(notes.about_precision(gpt.precision))
-    results = Results(settings, checkpoint["step"], about, json)
-    at_once = windows_at_once(gpt.device.type)
-
-    def judge_by(name, candidate, read, whole=False):
-        began = time.perf_counter()
-        result = judge_variants(candidate, windows, found, at_once, read, whole)
-        results.record(name, "variants", result, time.perf_counter() - began)
-
-    for candidate in likelihood_rows(gpt, count_markov(genome, markov_order)):
-        judge_by(candidate.name, candidate, context)
-    judge_by(f"this model, all of {WINDOW} bases", gpt, WINDOW, whole=True)
-    print_variants(results, kind)
-
-
-def likelihood_rows(gpt, markov):
-    """Whom to ask for likelihoods: nobody, Markov models of every order, and this model. An
-    untrained one says 1/4 for every base, and so is the first.
-    """
-    rows = [Candidate("untrained (uniform)", None), Candidate("bigram", at_order(markov, 1))]
-    for order in range(2, markov.order + 1):
-        rows.append(Candidate(f"Markov order {order}", at_order(markov, order)))
-    return [*rows, gpt]
-
-
 def main(words=None):
     """Evaluate. words: of a command line, those that Python was started with by default."""
     settings = configure(globals(), words)
@@ -441,8 +140,8 @@ def main(words=None):
     check_model(model)
     gpt = Candidate("this model", model, torch_device, precision)
     genome = Genome(find_dataset(dataset or main_dataset(checkpoint)))
-    run = {1: run_task1, 2: run_task2, 5: run_task5}[task]
-    run(gpt, genome, checkpoint, settings)
+    run = {1: task1.run, 2: task2.run, 5: task5.run}[task]
+    run(gpt, genome, checkpoint, SimpleNamespace(**settings))
 
 
 if __name__ == "__main__":

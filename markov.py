@@ -2,6 +2,8 @@
 Imports torch and model.py.
 """
 
+from copy import copy
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -45,8 +47,7 @@ def count_kmers(bases, k, chunk):
 class Markov(nn.Module):
     """Interpolated Markov model: P_k = (counts_k + strength P_k-1) / (total_k + strength).
 
-    bases: (n,) uint8; both strands are counted. order: how many bases a prediction looks back on.
-    It may be lowered after counting, since the counts of order k are those of k + 1, summed; 0
+    bases: (n,) uint8; both strands are counted. order: how many bases a prediction looks back on; 0
     predicts by the frequency of each base. strength: 100 was the best of 20 to 1,000 on real and on
     toy DNA.
     """
@@ -65,6 +66,14 @@ class Markov(nn.Module):
             shorter = P.repeat(len(level) // len(P), 1)
             P = (level + strength * shorter) / (level.sum(1, keepdim=True) + strength)
             self.tables.append(P.log())
+
+    def at_order(self, order):
+        """The same model, looking back on `order` bases, at most as many as it does; the tables are
+        shared, since the counts of order k are those of k + 1, summed.
+        """
+        lower = copy(self)
+        lower.order = order
+        return lower
 
     def forward(self, idx):
         """(B, T) tokens -> (B, T, 4) log-probabilities of the next base.

@@ -360,15 +360,20 @@ def check_disk(sources, folder):
     need = fetch + bases
     free = shutil.disk_usage(folder).free
     print(
-        f"{origin()} needs about {need / 1e9:.2f} GB of disk ({fetch / 1e9:.2f} GB of download, "
-        f"{bases / 1e9:.2f} GB of bases); {folder} has {free / 1e9:.2f} GB",
+        f"{origin()} needs about {disk_text(need)} of disk ({disk_text(fetch)} of download, "
+        f"{disk_text(bases)} of bases); {folder} has {disk_text(free)}",
         flush=True,
     )
     if need > free:
         die(
-            f"{folder} has too little disk for {need / 1e9:.2f} GB: "
+            f"{folder} has too little disk for {disk_text(need)}: "
             "free some, or choose another --out"
         )
+
+
+def disk_text(n):
+    """n bytes in GB, or in MB where they are few."""
+    return f"{n / 1e9:.2f} GB" if n >= 1e8 else f"{n / 1e6:.2f} MB"
 
 
 def download_size(url):

@@ -317,7 +317,7 @@ def main(words=None):
             path = open_input(fasta or bed, "fasta" if fasta else "bed", folder)
             chroms = run_sequences(model, genome, path, at_once, bar)
     if chroms:
-        say(about_names(chroms, checkpoint["data"], "these"))
+        say(about_names(chroms, checkpoint["data"], "the places scored"))
 
 
 if __name__ == "__main__":

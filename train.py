@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from config import configure, dataset_names, die
+from config import configure, dataset_names, die, read_script
 from data import (
     ELEMENT,
     FLANK,
@@ -235,13 +235,19 @@ class Loader:
         return [raw.to(device, non_blocking=True) for raw in micro_batches], weight_sum, bases
 
 
-def remarks(genomes, data):
+def remarks(genomes, data, settings):
     """Lines on what is trained on: the regions, and what is held out here and trained on elsewhere,
     in another genome or in an earlier run. data: what the checkpoint will say of the genomes.
     """
     lines = held_out_here_trained_on_there(genomes) + validated_but_seen(data)
     if regions:
         lines.append(read_regions(region_file(regions, genomes[0]), genomes[0]).summary())
+        return lines
+    defaults, _ = read_script(__file__)
+    of_regions = ("region_share", "region_from", "region_classes", "flank")
+    ignored = [key for key in of_regions if settings[key] != defaults[key]]
+    if ignored:
+        lines.append(f"warning: regions is empty, so these change nothing: {', '.join(ignored)}")
     return lines
 
 
@@ -512,8 +518,7 @@ def markov_floors(genome, val_windows):
     markov = Markov(genome.bases("train"), markov_order)
     bits = {}
     for order in range(1, markov_order + 1):
-        markov.order = order
-        bits[order] = evaluate(markov, val_windows, max(1, 2**18 // block_size))
+        bits[order] = evaluate(markov.at_order(order), val_windows, max(1, 2**18 // block_size))
     best = min(bits, key=lambda order: bits[order]["all"])
     floors = {"bigram": bits[1]}
     if best > 1:
@@ -586,7 +591,7 @@ def main(words=None):
     flops = flops_per_base(learner.model)
     progress = Progress(settings, run, loader, flops, LOSSES, folder, team)
     progress.introduce(learner.model, val_windows)
-    for line in remarks(genomes, about["data"]):
+    for line in remarks(genomes, about["data"], settings):
         team.say(line)
 
     started_at = run.step

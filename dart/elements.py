@@ -35,6 +35,15 @@ FIELDS = [  # of an element
 # ---- the BED
 
 
+def open_elements(genome, settings, said):
+    """(the BED's path, its elements, {part: its rows of them}) as the settings of eval_dart.py have
+    it. said: a list that gets lines on how it was read.
+    """
+    path = settings.ccre or find_ccre(genome.folder, genome.meta["assembly"])
+    elements = read_elements(path, said)
+    return path, elements, choose(elements, genome, settings.split, path, said)
+
+
 def find_ccre(folder, assembly="hg38"):
     """The BED where none is named: the ccre.bed in the dataset's folder, or else ENCODE's list,
     downloaded once and checked. Dies if it does not come, and if the assembly is not hg38, for that

@@ -84,7 +84,7 @@ def about_names(chroms, data, what="variants"):
     trained = {read_part(part)[0] for about in all_data(data) for part in about.get("train", ())}
     names = list(dict.fromkeys(chroms))
     seen = [name for name in names if name in trained]
-    line = f"{what} lie on {listed(names, 30)}; of these pretraining saw, by name, "
+    line = f"{what} lie on {listed(names, 30)}; of these chromosomes pretraining saw, by name, "
     line += listed(seen, 30) if seen else "none"
     if seen:
         line += "; warning: the bases there it has read"

@@ -83,17 +83,16 @@ PUBLISHED_HEAD = ("published", "zero-shot", "", "", "probe", "paired", "")
 class Results:
     """What eval_dart.py finds.
 
-    settings: of the run. step: of the checkpoint. about: lines on the data, printed at once. path:
-    a JSON file, rewritten as each result comes; "" for none.
+    settings: those of eval_dart.py, by name; of them `json` is a file that is rewritten as each
+    result comes. step: of the checkpoint. about: lines on the data, printed at once.
     """
 
-    def __init__(self, settings, step, about, path):
+    def __init__(self, settings, step, about):
         self.settings = settings
         self.step = step
         self.about = about
         self.method = []  # lines on how things were measured, printed with the table
         self.models = {}  # name -> {"zero_shot": result, "probe": result}
-        self.path = path
         print("\n".join(about), flush=True)
 
     def record(self, name, task, result, seconds):
@@ -104,22 +103,22 @@ class Results:
         self.models.setdefault(name, {})[task] = result
         value = headline(task, result)
         print(f"{name}: {task} {value}, {result['seconds']} s", flush=True)
-        if self.path:
+        if self.settings.json:
             self.write()
 
     def write(self):
         """Write the JSON file beside its place, then move it there: a reader sees a whole file."""
         held = {
-            "settings": self.settings,
+            "settings": vars(self.settings),
             "step": self.step,
             "notes": self.about + self.method,
             "models": self.models,
         }
-        if self.settings["task"] == 1:
+        if self.settings.task == 1:
             held.update(published=PUBLISHED, footnote=FOOTNOTE)
-        temporary = Path(f"{self.path}.tmp")
+        temporary = Path(f"{self.settings.json}.tmp")
         temporary.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
-        temporary.replace(self.path)
+        temporary.replace(self.settings.json)
 
     def print_table(self):
         """Our models, then the published ones."""

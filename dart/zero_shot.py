@@ -1,7 +1,6 @@
 """Zero-shot: is the window likelier than its control?"""
 
 from collections.abc import Callable
-from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +30,15 @@ class Candidate:
     def autocast(self):
         """The context in which the model, and nothing beside it, computes."""
         return autocast_for(self.device, self.precision)
+
+
+def windows_at_once(settings, kind):
+    """Windows in a batch for the model, on a kind of device: cuda, cpu or mps. On a CPU few, which
+    stay in its cache.
+    """
+    if settings.batch_size:
+        return settings.batch_size
+    return 8 if kind == "cpu" else 128
 
 
 def in_float32(candidate):
@@ -85,22 +93,3 @@ def judge(candidate, pairs, twice, kinds, batch_size=128):
     for kind in sorted(set(kinds) - {""}):
         result["by_class"][kind] = rate_where(kinds == kind)
     return result, forward
-
-
-def at_order(markov, order):
-    """The same Markov model, looking back on `order` bases; the tables are shared."""
-    lower = copy(markov)
-    lower.order = order
-    return lower
-
-
-def compare_orders(markov, pairs):
-    """{order: zero-shot accuracy} of a Markov model, for 1 up to its own order.
-
-    Order 1 has 0: a bigram cannot tell pairs with the same dinucleotides apart.
-    """
-    accuracy = {1: 0.0}
-    for order in range(2, markov.order + 1):
-        candidate = Candidate(f"Markov order {order}", at_order(markov, order))
-        accuracy[order] = rate(differences(candidate, pairs, 512))["accuracy"]
-    return accuracy

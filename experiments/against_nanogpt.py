@@ -253,8 +253,7 @@ class Comparison:
             markov = Markov(self.genome.bases("train"), 12)
             found = {}
             for order in range(12, 0, -1):
-                markov.order = order
-                found[order] = score(markov, self.windows, self.seen)
+                found[order] = score(markov.at_order(order), self.windows, self.seen)
             kept.write_text(json.dumps(found))
         return json.loads(kept.read_text())
 

@@ -33,7 +33,6 @@ from tqdm import tqdm
 from config import die, find_dataset, main_dataset
 from dart.metrics import auroc
 from dart.notes import about_genome, about_names
-from dart.zero_shot import at_order
 from data import SPLITS, Genome, N, reverse_complement
 from data.corpus import all_data
 from data.files import check_regular
@@ -491,7 +490,7 @@ def main():
     floors = {}
     for order in range(1, args.order + 1):
         name = f"Markov {order}"
-        floors[order] = judge_all(at_order(markov, order), pairs, args.order, 512, name)
+        floors[order] = judge_all(markov.at_order(order), pairs, args.order, 512, name)
     print_table(found, floors)
     if args.out:
         args.out.write_text(json.dumps({"model": found, "markov": floors}, indent=1))

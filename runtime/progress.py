@@ -79,6 +79,8 @@ class Progress:
         bases = f"{loader.bases_per_step:,} bases"
         if loader.trims:
             bases = f"{loader.per_step:,} windows"
+        elif loader.bases_per_step != self.settings["batch_tokens"]:
+            bases += " (batch_tokens in whole windows)"
         team.say(f"{steps} steps x {bases}, on")
         mixture = loader.mixture
         counts = mixture.before(steps)

@@ -187,10 +187,19 @@ def differences(saved, about):
     defaults, _ = read_script(Path(__file__).parent.parent / "train.py")
     for key, now in about["config"].items():
         was = saved["config"].get(key, defaults[key])  # a setting newer than the checkpoint
-        if key not in FREE and was != now:
+        if key == "init_from" and was != now:
+            differs.append(
+                f"it began with {first_weights(was)} there and {first_weights(now)} here"
+            )
+        elif key not in FREE and was != now:
             shown = ["empty" if each == "" else each for each in (was, now)]
             differs.append(f"{key} is {shown[0]} there and {shown[1]} here")
     return differs
+
+
+def first_weights(init_from):
+    """What a run began with, in words; init_from: as a checkpoint holds it."""
+    return "new weights" if init_from == "scratch" else f"those of {init_from}"
 
 
 def fingerprints(data):

@@ -50,10 +50,13 @@ def read_variants(path):
         columns = line.split("\t")
         if len(columns) < len(COLUMNS) or not columns[1].strip().isdecimal():
             found = " ".join(columns)[:60].strip()
-            die(
+            text = (
                 f"{path} line {number} is not {', '.join(COLUMNS)}, separated by tabs, as in VCF: "
                 f"{found!r}"
             )
+            if all(cell.strip().isdecimal() for cell in columns[1:3]) and len(columns) > 2:
+                text += "; a BED of regions is --bed"
+            die(text)
         empty = False
         chrom, pos, name, ref, alts = (column.strip() for column in columns[: len(COLUMNS)])
         for alt in alts.split(","):

@@ -317,9 +317,8 @@ def test_the_bigram_ties_and_the_next_order_does_not(world):
     clean = pairs[same]
     markov = Markov(genome.bases("train"), 2)
     for order, ties in ((2, 0), (1, len(clean))):
-        markov.order = order
         for strand in (clean, reverse_complement(clean)):
-            result = rate(-np.diff(score(markov, strand))[:, 0])
+            result = rate(-np.diff(score(markov.at_order(order), strand))[:, 0])
             assert result["ties"] == ties
             assert (result["accuracy"] == 0) == (order == 1)
     assert len(clean) > 40
@@ -536,9 +535,10 @@ def test_the_script_end_to_end(world, tmp_path):
 
 AS_ON_A_GPU = """
 import eval_dart
-how_many = eval_dart.how_many
-eval_dart.how_many = lambda kind: how_many("cuda")
-eval_dart.SOME_ON_GPU = 12
+from dart import task1
+how_many = task1.how_many
+task1.how_many = lambda settings, kind: how_many(settings, "cuda")
+task1.SOME_ON_GPU = 12
 eval_dart.main()
 """
 

@@ -828,7 +828,7 @@ def test_whole_assembly(tmp_path, server, capsys):
     assert Genome(tmp_path).meta["source"] == [{"url": url, "md5": md5(packed)}]
     assert (tmp_path / "mm99.fa.gz").read_bytes() == packed
     said = capsys.readouterr().out
-    assert "GB of disk" in said and "prepared in" in said
+    assert "of disk" in said and "prepared in" in said
     table = [line.split() for line in said.splitlines()]
     assert "train 1 4,000 0 0.0% 50.0% 0".split() in table
     assert "val 1 400 0 100.0% 50.0% 0".split() in table

@@ -259,6 +259,8 @@ def test_a_run_in_two_phases_resumes_as_if_it_had_never_stopped(folder, tmp_path
     assert float(logged["val_bits_elements"]) == pytest.approx(val["elements"], rel=1e-6)
     other = train(folder, tmp_path / "cut", *words[1:])
     one_line_error(other, "another run", "regions are not these: auto there and none here")
+    without = train(folder, tmp_path / "without", *words[1:], "--max_iters=1")
+    assert "change nothing: region_share, region_from, flank" in without.stdout
 
 
 def test_until_the_turn_a_run_is_the_one_without_regions(folder):

@@ -289,6 +289,8 @@ def test_fine_tune(whole, genome_folder, tmp_path):
     longer = ("--max_iters=2", *words[2:])
     resumed = train(genome_folder, tmp_path / "tuned", *longer, "--init_from=resume")
     assert resumed.returncode == 0, resumed.stderr
+    other = train(genome_folder, tmp_path / "tuned", *longer)
+    one_line_error(other, f"it began with those of {source} there and new weights here")
     again = train(genome_folder, tmp_path / "tuned", words[0], *longer)  # it is that run still
     assert again.returncode == 0 and "at step 2, its last" in again.stdout, again.stderr
     start = float(rows(tmp_path / "tuned")[0]["bits"])

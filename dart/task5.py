@@ -9,9 +9,10 @@ import numpy as np
 from config import die
 from dart import notes
 from dart.baselines import count_markov, likelihood_rows
-from dart.elements import spaced
+from dart.elements import WINDOW, spaced
 from dart.table import Results, print_variants
-from dart.variants import WINDOW, check_reference, judge_variants, make_windows, read_variants
+from dart.variants import WINDOW as OFFICIAL_WINDOW
+from dart.variants import check_reference, judge_variants, make_windows, read_variants
 from dart.zero_shot import windows_at_once
 
 SOME_ON_CPU = 1_000  # controls
@@ -29,7 +30,7 @@ def run(gpt, genome, checkpoint, settings):
     n_significant = int(chosen.significant.sum())
     windows, holes = make_windows(genome, chosen)
     context = gpt.model.config.block_size
-    before = WINDOW // 2  # bases before the allele, in the official windows
+    before = OFFICIAL_WINDOW // 2  # bases before the allele
     about = [
         f"variants: {settings.variants} ({kind.name}), {n_significant:,} significant ones, "
         f"{len(chosen) - n_significant:,} of {len(found) - n_significant:,} controls",

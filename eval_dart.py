@@ -35,6 +35,7 @@ ckpt = "out/ckpt.pt"  # the model to evaluate
 task = 1  # 1 | 2 | 5
 motifs = ""  # Task 2: a file of motifs, MEME's or JASPAR's; the official one is HOCOMOCO v12 CORE
 backgrounds = ""  # Task 2: a file of 350 bases a line; "": controls of Task 1
+keep_pairs = False  # Task 2: stricter controls, with a motif's pairs of neighbours, such as its CpG
 max_motifs = 0  # Task 2: motifs scored; 0: all on a GPU, 100 on a CPU
 max_backgrounds = 0  # Task 2: backgrounds for each; 0: 100 on a GPU, 10 on a CPU
 variants = ""  # Task 5: a TSV of DART-Eval's, African caQTLs or Yoruban dsQTLs
@@ -68,6 +69,7 @@ NEEDED = {2: "motifs", 5: "variants"}  # setting that a task cannot do without
 TASKS_OF = {  # settings that only some tasks have
     "motifs": [2],
     "backgrounds": [2],
+    "keep_pairs": [2],
     "max_motifs": [2],
     "max_backgrounds": [2],
     "variants": [5],

@@ -1,6 +1,7 @@
 """DART-Eval's Task 2, motif footprinting: is a motif in the middle of a background likelier than
 the same letters in another order? A tie counts as right here, unlike in Task 1. With the official
-motifs and backgrounds the sequences are the official ones, bit for bit.
+motifs and backgrounds the sequences are the official ones, bit for bit. Beside the official
+controls there are stricter ones, which keep each pair of neighbours as well (keep_pairs).
 """
 
 import math
@@ -23,6 +24,7 @@ from data.files import check_regular, read_lines
 LIKELY = 0.7  # accuracy above which a motif counts as known
 HALF = 0.5  # the same in DART-Eval's notebook
 AT_ONCE = 64  # motifs whose sequences are made and scored together
+TRIES = 1_000  # draws after which a site counts as having no other order of its pairs
 IUPAC = set("ACGTURYSWKMBDHVN")
 
 
@@ -69,46 +71,84 @@ def backgrounds_from(genome, elements, n=100):
 # ---- sequences
 
 
-def shufflable(motifs, said=None):
+def shufflable(motifs, said=None, keep_pairs=False):
     """The motifs whose consensus has another order of its letters, the others left out: the
-    official code never ends at one such as AAAA.
+    official code never ends at one such as AAAA. keep_pairs: an order that keeps pairs too.
 
     said: a list that gets a line on those that are left out.
     """
-    kept = [motif for motif in motifs if len(set(consensus(motif).tolist())) > 1]
-    if len(kept) < len(motifs) and said is not None:
-        names = [motif.name for motif in motifs if len(set(consensus(motif).tolist())) <= 1]
-        said.append(f"left out, for their consensus is one letter alone: {listed(names, 5)}")
+    kept = []
+    left_out = []
+    for motif in motifs:
+        site = consensus(motif).tolist()
+        if keep_pairs:
+            has_other = shuffle_pairs(site, random.Random(0)) is not None
+        else:
+            has_other = len(set(site)) > 1
+        if has_other:
+            kept.append(motif)
+        else:
+            left_out.append(motif)
+    if left_out and said is not None:
+        why = "no other order keeps their consensus' pairs"
+        if not keep_pairs:
+            why = "their consensus is one letter alone"
+        names = listed([motif.name for motif in left_out], 5)
+        said.append(f"left out, for {why}: {names}")
     return kept
 
 
-def check_motifs(motifs):
-    """Die at a motif that is longer than the window, or whose consensus is one letter alone."""
+def check_motifs(motifs, keep_pairs=False):
+    """Die at a motif that is longer than the window, or whose consensus has no other order."""
     for motif in motifs:
         length = len(motif.matrix)
         if length > WINDOW:
             die(f"motif {motif.name} has {length:,} bases: a window has {WINDOW}: take it out")
-        if not shufflable([motif]):
+        if not shufflable([motif], keep_pairs=keep_pairs):
             die(
                 f"motif {motif.name} is {decode(consensus(motif))}, which has no other order: "
                 "take it out"
             )
 
 
-def shuffle_sites(sites, n, seed):
+def shuffle_pairs(site, draws):
+    """Another order of a site's letters with the same pairs of neighbours, a list; None if TRIES
+    draws find none. site: a list of bases; draws: a random.Random.
+
+    A walk from the first letter takes the letters that follow each in a random order; one that gets
+    stuck before it has taken them all is drawn again, so that each order is as likely (Altschul and
+    Erickson, Mol. Biol. Evol. 2 (1985), have a quicker way for longer sequences).
+    """
+    followers = [[] for _ in "ACGT"]
+    for letter, after in zip(site, site[1:]):
+        followers[letter].append(after)
+    for _ in range(TRIES):
+        unused = [draws.sample(letters, len(letters)) for letters in followers]
+        walk = site[:1]
+        while unused[walk[-1]]:
+            walk.append(unused[walk[-1]].pop())
+        if len(walk) == len(site) and walk != site:
+            return walk
+    return None
+
+
+def shuffle_sites(sites, n, seed, keep_pairs=False):
     """Shuffled anew for each background: for each of the (L,) sites (n, L) uint8.
 
     The draws come in the official order: all sites for the first background, then all for the
-    second. A shuffle that gives the site itself is shuffled again.
+    second. A shuffle that gives the site itself is shuffled again. keep_pairs: by shuffle_pairs.
     """
     draws = random.Random(seed)
     letters = [site.tolist() for site in sites]
     shuffled = [np.empty((n, len(site)), np.uint8) for site in sites]
     for row in bar(range(n), "shuffles"):
         for site, out in zip(letters, shuffled):
-            other = site.copy()
-            while other == site:
-                draws.shuffle(other)
+            if keep_pairs:
+                other = shuffle_pairs(site, draws)
+            else:
+                other = site.copy()
+                while other == site:
+                    draws.shuffle(other)
             out[row] = other
     return shuffled
 
@@ -125,16 +165,16 @@ def insert(backgrounds, site):
     return out
 
 
-def make_sequences(motifs, backgrounds, seed=0):
+def make_sequences(motifs, backgrounds, seed=0, keep_pairs=False):
     """Yields for each motif (2, n, T) uint8: its consensus in the middle of the (n, T) backgrounds,
-    and there its letters shuffled. N stays N.
+    and there its letters shuffled, with keep_pairs its pairs of neighbours too. N stays N.
 
     With the official motifs, all of them and in their order, and the official backgrounds these
     are, bit for bit, the official sequences. Dies, before it yields, as check_motifs says.
     """
-    check_motifs(motifs)
+    check_motifs(motifs, keep_pairs)
     sites = [consensus(motif) for motif in motifs]
-    shuffled = shuffle_sites(sites, len(backgrounds), seed)
+    shuffled = shuffle_sites(sites, len(backgrounds), seed, keep_pairs)
     for site, others in zip(sites, shuffled):
         yield np.stack((insert(backgrounds, site), insert(backgrounds, others)))
 
@@ -150,15 +190,15 @@ def on_both_strands(bases):
 # ---- judging
 
 
-def judge_motifs(candidate, motifs, backgrounds, batch_size=128, seed=0):
+def judge_motifs(candidate, motifs, backgrounds, batch_size=128, seed=0, keep_pairs=False):
     """How well a candidate knows each motif: a list of results, as rate_motif() has them, with the
     motif's name and its consensus, in the order of the motifs.
 
     candidate: of dart.zero_shot. backgrounds: (n, WINDOW) uint8. batch_size: sequences at a time.
-    Dies at motifs that make_sequences does not take.
+    keep_pairs: the stricter controls. Dies at motifs that make_sequences does not take.
     """
     raw = log_likelihoods(candidate, on_both_strands(backgrounds), batch_size, "backgrounds")
-    sequences = make_sequences(motifs, backgrounds, seed)
+    sequences = make_sequences(motifs, backgrounds, seed, keep_pairs)
     results = []
     for first in range(0, len(motifs), AT_ONCE):
         some = motifs[first : first + AT_ONCE]

@@ -28,7 +28,9 @@ PUBLISHED_FOOTPRINTS = [
 FOOTPRINTS_FOOTNOTE = (
     "published: 1,443 motifs of HOCOMOCO v12 CORE, 100 backgrounds each  (*) a masked model of "
     "cCREs alone, a notebook of its repository\n"
-    "(+) a notebook of DART-Eval (af2a86d) whose path and title name different models\n"
+    "(+) a notebook of DART-Eval (af2a86d) whose path and title name different models"
+)
+OFFICIAL_CONTROLS = (
     "the control keeps the motif's letters and not their neighbours, so a bigram is a floor\n"
     "it often lacks the motif's CpG, which is rare in a genome: motifs with one look unknown "
     "to any model that knows it"
@@ -171,6 +173,10 @@ def print_footprints(results):
     rows += PUBLISHED_FOOTPRINTS
     print_columns(rows)
     print(FOOTPRINTS_FOOTNOTE)
+    if results.settings.keep_pairs:
+        print("a bigram cannot tell a motif from these controls, and so all of its pairs are ties")
+    else:
+        print(OFFICIAL_CONTROLS)
     name, tasks = list(results.models.items())[-1]
     last = tasks["footprints"]
     print(f"{name}: {last['always']} motifs at 1.00, {last['never']} at 0.00")

@@ -24,20 +24,23 @@ from dart.zero_shot import windows_at_once
 def run(gpt, genome, checkpoint, settings):
     """Task 2. gpt: the model, a Candidate. settings: those of eval_dart.py, by name."""
     said = []
-    found = shufflable(read_motifs(settings.motifs), said)
+    keep_pairs = settings.keep_pairs
+    found = shufflable(read_motifs(settings.motifs), said, keep_pairs)
     if not found:
-        die(f"{settings.motifs} holds no motif of more than one letter: give another file")
+        die(f"{settings.motifs} holds no motif with another order of its letters: give others")
     n_motifs, n_backgrounds = how_many(settings, gpt.device.type, len(found))
     chosen = [found[i] for i in spaced(np.arange(len(found)), n_motifs)]
-    check_motifs(chosen)
+    check_motifs(chosen, keep_pairs)
     sequences = choose_backgrounds(genome, n_backgrounds, checkpoint, settings, said)
     about = [f"motifs: {settings.motifs}, {len(chosen):,} of {len(found):,}", *said]
     about.append(notes.about_precision(gpt.precision))
+    if keep_pairs:
+        about.append("controls keep the motifs' pairs of neighbours (official: letters alone)")
     results = Results(settings, checkpoint["step"], about)
     at_once = windows_at_once(settings, gpt.device.type)
     for candidate in likelihood_rows(gpt, count_markov(genome, settings.markov_order)):
         began = time.perf_counter()
-        judged = judge_motifs(candidate, chosen, sequences, at_once)
+        judged = judge_motifs(candidate, chosen, sequences, at_once, keep_pairs=keep_pairs)
         result = dict(summary(judged), by_motif=judged)
         results.record(candidate.name, "footprints", result, time.perf_counter() - began)
     print_footprints(results)

@@ -5,6 +5,8 @@ re-implementation, known answers, and what may be wrong with a file.
 import gzip
 import random
 import sqlite3
+from collections import Counter
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from dart.footprints import (
     on_both_strands,
     read_backgrounds,
     shufflable,
+    shuffle_pairs,
     summary,
     wilcoxon,
 )
@@ -306,6 +309,36 @@ def test_motifs_that_do_not_fit(capsys):
     assert shufflable(motifs, said) == motifs[1:]
     assert len(said) == 1 and "poly-A" in said[0]
     assert shufflable(motifs[1:], said) == motifs[1:] and len(said) == 1
+
+
+def pairs_of(site):
+    return Counter(zip(site, site[1:]))
+
+
+def test_stricter_controls_are_all_other_orders_of_the_same_pairs_and_equally_often():
+    draws = random.Random(0)
+    for text in ("ACAGCACT", "CGTTACGT", "TTGTTCTT"):
+        site = encode(text).tolist()
+        orders = {order for order in permutations(site) if pairs_of(order) == pairs_of(site)}
+        orders.remove(tuple(site))
+        drawn = Counter(tuple(shuffle_pairs(site, draws)) for _ in range(300 * len(orders)))
+        assert set(drawn) == orders
+        assert max(abs(count - 300) for count in drawn.values()) < 5 * 300**0.5
+    assert shuffle_pairs(encode("ACGT").tolist(), draws) is None
+
+
+def test_motifs_with_no_other_order_of_their_pairs_are_left_out(capsys):
+    said = []
+    motifs = [motif_of("ACGT", "once"), motif_of("ACAGCACT", "more")]
+    assert shufflable(motifs, said, keep_pairs=True) == motifs[1:]
+    assert "once" in said[0] and "pairs" in said[0]
+    rows = random_backgrounds(4)
+    with pytest.raises(SystemExit):
+        next(make_sequences(motifs, rows, keep_pairs=True))
+    (pair,) = make_sequences(motifs[1:], rows, keep_pairs=True)
+    for real, control in zip(*pair):
+        assert pairs_of(real.tolist()) == pairs_of(control.tolist())
+        assert (real != control).any()
 
 
 def test_n_is_a_on_either_strand():

@@ -79,6 +79,25 @@ def test_motifs(evaluate, tmp_path):
     assert mine["accuracy"] == np.mean([motif["accuracy"] for motif in mine["by_motif"]])
 
 
+def test_motifs_against_controls_that_keep_their_pairs(evaluate, tmp_path):
+    text = MEME  # its motifs have no other order of their pairs
+    for site in ("GACGATCGACT", "TATATGTCTA"):
+        text += f"\nMOTIF {site}\nletter-probability matrix: alength= 4 w= {len(site)}\n"
+        for letter in site:
+            text += " ".join("1" if letter == each else "0" for each in "ACGT") + "\n"
+    (tmp_path / "m.meme").write_text(text)
+    words = ("--task=2", f"--motifs={tmp_path / 'm.meme'}", "--keep_pairs", "--max_backgrounds=6")
+    done = evaluate(*words)
+    assert done.returncode == 0, done.stderr
+    assert "controls keep the motifs' pairs" in done.stdout
+    assert "a bigram cannot tell" in done.stdout and "CpG, which is rare" not in done.stdout
+    models = json.loads((tmp_path / "r.json").read_text())["models"]
+    bigram = models["bigram"]["footprints"]
+    assert bigram["ties"] == bigram["pairs"] == 2 * 6 * 2
+    assert models["Markov order 2"]["footprints"]["ties"] < bigram["pairs"]
+    one_line_error(evaluate("--keep_pairs"), "--keep_pairs is of --task=2")
+
+
 def test_variants(evaluate, dsqtls, tmp_path):
     done = evaluate("--task=5", f"--variants={dsqtls}")
     assert done.returncode == 0, done.stderr

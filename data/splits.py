@@ -130,29 +130,21 @@ def assign_splits(records, settings):
     - "tail" asks for the end of the longest one.
     """
     split_of = {}
-    lines = []
     for record in records:
         split = split_by_name(record["name"], record["description"], settings)
         if split:
             split_of[record["name"]] = split
-    by_name = False
-    for split, names in settings.items():
-        held = [name for name, where in split_of.items() if where == split]
-        if names == AUTO and held:
-            by_name = True
-            lines.append(
-                f"{split}: DART-Eval's chromosomes of the human genome, by name: {listed(held)}"
-            )
+    lines = lines_on_names(split_of, settings)
+    is_human = bool(lines)
     tails = [split for split, names in settings.items() if names == TAIL]
-    goal = HELD_OUT * bases_of(records)
     for split, names in settings.items():
-        wanted = names == AUTO and split not in split_of.values()
-        if not wanted or (split == "test" and by_name):
+        is_open = names == AUTO and split not in split_of.values()
+        if not is_open or (split == "test" and is_human):
             continue
         free = [record for record in records if record["name"] not in split_of]
-        chosen = hold_out(free, goal)
-        split_of.update({record["name"]: split for record in chosen})
+        chosen = hold_out(free, HELD_OUT * bases_of(records))
         if chosen:
+            split_of.update({record["name"]: split for record in chosen})
             share = bases_of(chosen) / bases_of(records)
             lines.append(
                 f"{split}: {len(chosen)} of {len(records)} records, {share:.1%} of the bases, "
@@ -169,6 +161,20 @@ def assign_splits(records, settings):
     check_training(records, parts)
     warn_of_tested(records, parts, lines)
     return parts, lines
+
+
+def lines_on_names(split_of, settings):
+    """A line for each split that is left open and has chromosomes of DART-Eval's; split_of: {name:
+    split} of the records whose names tell.
+    """
+    lines = []
+    for split, names in settings.items():
+        held = [name for name, where in split_of.items() if where == split]
+        if names == AUTO and held:
+            lines.append(
+                f"{split}: DART-Eval's chromosomes of the human genome, by name: {listed(held)}"
+            )
+    return lines
 
 
 def hold_out(records, goal):

@@ -113,16 +113,17 @@ def check_settings(settings):
             die(f"--task={number} needs --{key}=FILE: {comments[key]}")
     for key, tasks in TASKS_OF.items():
         if settings[key] != defaults[key] and task not in tasks:
-            die(f"--{key} is of --task={' and '.join(map(str, tasks))}, this is {task}: leave one")
+            those = " and ".join(map(str, tasks))
+            die(f"--{key} belongs to --task={those}, but this is --task={task}: leave it out")
     if full and (probe_epochs, probe_batch) != (defaults["probe_epochs"], defaults["probe_batch"]):
-        die("--full has 150 epochs in steps of 2,048 pairs: leave --probe_epochs and --probe_batch")
+        die("--full has 150 epochs of 2,048 pairs a step: leave out --probe_epochs, --probe_batch")
     if json == "-":
         die("--json=-: name a file, standard output has the table")
     check_output(json or "-", "json", inputs=(ckpt, ccre, motifs, backgrounds, variants))
 
 
 def check_model(model):
-    """Die if the model has not the layer asked for, or too short a context."""
+    """Die if the model lacks the layer asked for, or has too short a context."""
     n_layer = model.config.n_layer
     if not -1 <= layer <= n_layer:
         die(f"layer = {layer}: give 0 to {n_layer} for {ckpt}, or -1 for the last")

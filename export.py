@@ -255,7 +255,7 @@ def about_scores(checkpoint):
     for about, val in zip(others, checkpoint.get("other_vals", [])):
         rows.append(dataset_scores(Path(about["dataset"]).name, val))
     when = ""
-    if "evaluated" in checkpoint:
+    if checkpoint.get("evaluated") is not None:
         when = f", after step {checkpoint['evaluated']:,}"
     return (
         f"Bits per base on validation chromosomes{when}. Knowing nothing costs 2 bits.\n\n"

@@ -191,8 +191,8 @@ class GPT(nn.Module):
             nn.init.normal_(p, std=0.5 * p.size(1) ** -0.5)
 
     def matrices(self):
-        """The weights that Muon trains: all matrices but those that touch the letters. Whatever
-        else a block may have is AdamW's.
+        """The weights that Muon trains: the matrices of the blocks, and the stem's second one. What
+        else a block may get (a bias, a gain) is for AdamW.
         """
         return [p for p in (*self.blocks.parameters(), self.stem.out.weight) if p.ndim == 2]
 
@@ -241,7 +241,7 @@ class GPT(nn.Module):
 def base_nll(model, bases):
     """(B, T) bases -> (B, T) nats that each base costs, given the start symbol and those before it.
 
-    0 at N.
+    0 at N. Training and evaluation both go through it.
     """
     logits = model(F.pad(bases[:, :-1], (1, 0), value=N))
     nll = F.cross_entropy(logits.flatten(0, 1), bases.flatten(), ignore_index=N, reduction="none")

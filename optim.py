@@ -65,22 +65,28 @@ class Muon(torch.optim.Optimizer):
             p.add_(u, alpha=-lr * scale)
 
 
-class Optimizers:
-    """What trains a model, as one: Muon for model.matrices(), AdamW for all the rest.
+def matrix_optimizer(model, lr, weight_decay, precision):
+    """What trains model.matrices(): to try another optimiser, return it here.
 
-    learning_rate: Muon's. head_lr: AdamW's for the output layer. embed_lr: AdamW's for the rest,
-    the embedding and the stem's detectors. weight_decay: of the matrices, decoupled.
+    weight_decay: decoupled. precision: what the model computes in, a torch.dtype.
+    """
+    qkv = [p for name, p in model.named_parameters() if name.endswith("qkv.weight")]
+    dtype = torch.bfloat16 if precision == torch.bfloat16 else torch.float32
+    return Muon(model.matrices(), lr, weight_decay=weight_decay, dtype=dtype, qkv=qkv)
+
+
+class Optimizers:
+    """The optimisers of a model: that of its matrices, and AdamW for all the rest.
+
+    learning_rate, weight_decay, precision: as matrix_optimizer has them. head_lr: AdamW's for the
+    output layer. embed_lr: AdamW's for the rest, the embedding and the stem's detectors.
     """
 
-    def __init__(self, model, learning_rate, embed_lr, head_lr, weight_decay, muon_dtype):
-        matrices = model.matrices()
+    def __init__(self, model, learning_rate, embed_lr, head_lr, weight_decay, precision):
         head = [model.lm_head.weight]
-        elsewhere = {id(p) for p in (*matrices, *head)}
+        elsewhere = {id(p) for p in (*model.matrices(), *head)}
         others = [p for p in model.parameters() if id(p) not in elsewhere]
-        qkv = [p for name, p in model.named_parameters() if name.endswith("qkv.weight")]
-        self.muon = Muon(
-            matrices, learning_rate, weight_decay=weight_decay, dtype=muon_dtype, qkv=qkv
-        )
+        self.of_matrices = matrix_optimizer(model, learning_rate, weight_decay, precision)
         self.adam = torch.optim.AdamW(
             [dict(params=others, lr=embed_lr), dict(params=head, lr=head_lr)],
             betas=(0.9, 0.95),
@@ -88,7 +94,7 @@ class Optimizers:
             fused=head[0].device.type in ("cuda", "cpu"),
         )
         self.weight_decay = weight_decay
-        self.all = [self.muon, self.adam]
+        self.all = [self.of_matrices, self.adam]
         self.full_rates = [[group["lr"] for group in opt.param_groups] for opt in self.all]
 
     def set_rate(self, factor):
@@ -111,13 +117,18 @@ class Optimizers:
             opt.zero_grad()
 
     def state_dict(self):
-        return [opt.state_dict() for opt in self.all]
+        return [dict(opt.state_dict(), kind=type(opt).__name__) for opt in self.all]
 
     def load_state_dict(self, states):
-        for opt, state in zip(self.all, states):
+        """Raises ValueError at the states of other optimisers."""
+        for opt, state in zip(self.all, states, strict=True):
+            kind = type(opt).__name__
+            if state.get("kind", kind) != kind:  # an older checkpoint does not say
+                raise ValueError(f"it was trained by {state['kind']}, not {kind}")
             opt.load_state_dict(state)
-        for group in self.muon.param_groups:
-            group["weight_decay"] = self.weight_decay  # may differ from what was saved
+        # What a checkpoint says of its optimisers is what goes on, but for a changed setting.
+        for group in self.of_matrices.param_groups:
+            group["weight_decay"] = self.weight_decay
 
 
 def schedule(step, max_iters, warmup, cooldown):

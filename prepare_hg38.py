@@ -41,6 +41,7 @@ from data.names import (
 from data.regions import CCRE, Regions, download_ccre
 from data.splits import (
     DART_EVAL,
+    MOST,
     NOT_NAMED,
     assign_splits,
     bases_of,
@@ -56,8 +57,8 @@ fasta = ""  # a FASTA file to prepare, instead of a download
 chroms = ""  # only these chromosomes, such as chr19,chr21,chr22; empty: all chromosomes
 out = ""  # folder to write; empty: data/<assembly>, or data/<name of the FASTA>, beside this script
 val_chroms = "auto"  # for validation, may be empty; auto: DART-Eval's chr6,chr21, else a twentieth
-test_chroms = "auto"  # kept from training, may be empty; auto: chr5,chr10,chr14,chr18,chr20,chr22
-ccre = "auto"  # a BED of regulatory elements to keep beside it; auto: of UCSC's hg38 ENCODE's list
+test_chroms = "auto"  # kept from training; auto: chr5,chr10,chr14,chr18,chr20,chr22, else as val
+ccre = "auto"  # a BED of regulatory elements to keep with it; auto: for UCSC's hg38 ENCODE's list
 assembly = ""  # UCSC's name of the genome: hg38, mm39, hs1, ...; empty: hg38, or unknown of a FASTA
 url = "https://hgdownload.soe.ucsc.edu/goldenPath"  # where to download from
 keep_fasta = True  # keep what was downloaded: another split (--fasta, --out) needs no download then
@@ -66,7 +67,7 @@ keep_fasta = True  # keep what was downloaded: another split (--fasta, --out) ne
 PINNED = {"hg38.fa.gz": "1c9dcaddfa41027f17cd8f7a82c7293b"}  # md5; 983,659,424 bytes
 BASES_PER_BYTE = {GZIP: 3.4, BZIP2: 4.2, XZ: 4.5}  # of a packed genome
 GZIP_AT_MOST = 1032  # bytes of text in a byte of gzip
-WHILE_MADE = 1.1  # a tenth of the bases may be there twice as they are sorted into splits
+WHILE_MADE = 1 + 2 * MOST  # what is held out by a hash may be there twice as it is sorted
 
 
 def main():
@@ -93,8 +94,8 @@ def main():
         parts, lines = assign_splits(records, settings)
         splits = sort_into_splits(records, parts, work)
         write_meta(sources, splits, work)
-        if old and Genome(work).fingerprint != old.fingerprint:
-            die_of_another_genome(folder)
+        if old:
+            check_same(Genome(work), old)
         if ccre not in ("", "auto"):
             keep_ccre(work)
         move_into_place(work, folder)
@@ -236,6 +237,17 @@ def open_old(folder):
     return old
 
 
+def check_same(new, old):
+    """Die unless a genome is the one that the folder holds already, soft-masked alike."""
+    if new.fingerprint != old.fingerprint:
+        die_of_another_genome(old.folder)
+    if new.repeats() != old.repeats():
+        die(
+            f"{old.folder} already holds this genome, soft-masked in another way: choose another "
+            "--out, or remove that folder"
+        )
+
+
 def die_of_another_genome(folder):
     die(
         f"{folder} already holds another genome or another split: "
@@ -356,7 +368,8 @@ def check_disk(sources, folder):
             size = download_size(source["url"])
             fetch += size
             bases += BASES_PER_BYTE[GZIP] * size
-    bases *= WHILE_MADE
+    if fasta or assembly not in ("", "hg38"):
+        bases *= WHILE_MADE
     need = fetch + bases
     free = shutil.disk_usage(folder).free
     print(
@@ -407,8 +420,9 @@ def encode_sources(sources, work):
     """Encode the FASTAs into the .bin files of work, downloading what is not there. What no name
     sends to val or test goes to train for now.
 
-    Returns (records, {reason: records left out}), dicts as encode_record gives them, with their
-    description, and the split and offset where they are. Adds the file's md5 to each source.
+    Returns (records, {reason: records left out}): dicts as encode_record gives them, with their
+    description, and the split and offset where they are; of a record left out its name and length
+    alone. Adds the file's md5 to each source.
     """
     only = wanted_chromosomes()
     settings = read_splits(val_chroms, test_chroms)
@@ -457,7 +471,9 @@ def held_assembly(splits):
 
 
 def write_meta(sources, splits, work):
-    """Write meta.json; data/genome.py says what is in it."""
+    """Write meta.json: what data/genome.py reads of it, and for people the assembly, the sources
+    with their md5, and each split's bases, N, repeats and GC.
+    """
     meta = dict(
         format=FORMAT,
         assembly=held_assembly(splits),

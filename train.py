@@ -5,8 +5,8 @@
   torchrun --nproc_per_node=2 train.py config/hg38_small.py --batch_size=8
 
 Every process sees the same settings; a step is the same bases however many processes share it.
-Typing the same command again continues the run that out_dir holds. Losses are per base: nats in the
-log, bits (nats / ln 2) in evaluations.
+Typing the same command again continues the run that out_dir holds. Losses are per base: nats, and
+bits (nats / ln 2). The training loss is the weighted mean of a step, validation weighs nothing.
 """
 
 import math
@@ -57,16 +57,17 @@ from runtime.run_folder import RunFolder
 from runtime.team import Team, join_team
 from runtime.watch import check_packages
 
+# To add a setting: docs/how-it-works.md, "Settings".
 # ---- the run
 out_dir = "out"  # where ckpt.pt (the last state), best.pt (the best) and log.csv go
 init_from = "auto"  # auto: resume or start | scratch | resume | a checkpoint to fine-tune
 dataset = "hg38"  # a folder under data/, or a path; several: "hg38,mm39", the main one first
-dataset_shares = ""  # of several, the share of windows from each: "3,1"; empty: by their sizes
+dataset_shares = ""  # of several genomes, the share of windows from each: "3,1"; empty: by size
 regions = ""  # a BED to train on beside all of the main genome; auto: the elements it came with
 region_share = 0.5  # share of windows on regions
 region_from = 0.7  # share of max_iters after which they are read; 0: from the start
 region_classes = True  # each class of the BED gets as many windows; False: each region does
-flank = 400  # bases read to either side of a region; a window that holds all begins among them
+flank = 400  # bases read to either side of a region; if all fits, a window begins within them
 seed = 1337  # of the initial weights and of the order of windows
 # ---- the model
 block_size = 1024  # bases of context
@@ -80,7 +81,7 @@ dropout = 0.0  # more than a few passes over the data may want some
 batch_tokens = 2**20  # bases in a step, over all processes and micro-batches
 batch_size = 16  # windows in a micro-batch: halve it when memory runs out, nothing else changes
 rc = 0.5  # share of windows read on the other strand
-repeat_weight = 1.0  # weight of soft-masked bases in the training loss; evaluation never weighs
+repeat_weight = 1.0  # weight of soft-masked bases in the training loss; evaluations do not weigh
 # ---- the optimiser
 max_iters = 2050  # steps; 2,050 of 2**20 bases are about one pass of hg38's training chromosomes
 learning_rate = 0.02  # Muon, for the matrices
@@ -137,18 +138,6 @@ LIMITS = {  # lowest and highest value
 # ---- the data
 
 
-def target_weights(raw):
-    """What each base weighs as a target in the training loss: uint8 -> float32, the same shape.
-
-    raw: (..., T) windows as the model reads them, bytes as in the .bin, a base and its repeat bit.
-    N weighs nothing, a soft-masked repeat repeat_weight, any other base 1. The loss divides by
-    the sum of these weights, so this function alone decides what a base counts. A weight that needs
-    a base's neighbours sees them within the window only.
-    """
-    is_repeat = (raw & REPEAT) > 0
-    return is_base(raw) * torch.where(is_repeat, repeat_weight, 1.0)
-
-
 class Loader:
     """The windows of each step that fall to this process.
 
@@ -159,7 +148,7 @@ class Loader:
 
     def __init__(self, genomes, team):
         self.per_step = max(1, round(batch_tokens / block_size))  # windows, over all processes
-        self.bases_per_step = self.per_step * block_size  # if no window hangs over its stretch
+        self.bases_per_step = self.per_step * block_size  # where every window is full
         self.names, self.mixture = self.mix(genomes)
         self.trims = any(source.fill < FULL for source in self.mixture.sources)
         self.team = team
@@ -196,7 +185,8 @@ class Loader:
         """(micro-batches, weight_sum, bases) of a step.
 
         micro-batches: this process's, a list of uint8 (micro, block_size or less). weight_sum,
-        bases: the weights of all targets of the step, and how many they are, over all processes.
+        bases: the weights of all targets of the step, and how many they are, over all processes;
+        what is cut off below is N, which weighs nothing.
         """
         batch = self.mixture.batch(step)
         raw = torch.from_numpy(batch)
@@ -291,10 +281,8 @@ def build_model(team):
 
 
 def build_optimizers(model, team):
-    """Muon and AdamW for a model of build_model's."""
-    bfloat16 = team.precision == torch.bfloat16
-    muon_dtype = torch.bfloat16 if bfloat16 else torch.float32
-    return Optimizers(model, learning_rate, embed_lr, head_lr, weight_decay, muon_dtype)
+    """The optimisers of a model of build_model's."""
+    return Optimizers(model, learning_rate, embed_lr, head_lr, weight_decay, team.precision)
 
 
 @dataclass
@@ -343,7 +331,21 @@ def describe_run(settings, genomes):
     )
 
 
-# ---- a step
+# ---- the loss
+
+
+def target_weights(raw):
+    """What each base weighs as a target in the training loss: uint8 -> float32, the same shape.
+
+    raw: (..., T) windows of bytes as in the .bin (data/genome.py); each of their bases is a target,
+    and what the model reads before it is the base before. N weighs nothing, a soft-masked repeat
+    repeat_weight, any other base 1. The training loss divides by the sum of these weights, so this
+    function alone decides what a base counts; evaluation weighs all bases alike. A weight that
+    needs a base's neighbours sees those in its window alone, so a pair that the window's edge cuts
+    is missed.
+    """
+    is_repeat = (raw & REPEAT) > 0
+    return is_base(raw) * torch.where(is_repeat, repeat_weight, 1.0)
 
 
 def step_loss(nll, raw, weight_sum):
@@ -353,6 +355,9 @@ def step_loss(nll, raw, weight_sum):
     the step, over all its micro-batches and processes.
     """
     return (nll * target_weights(raw)).sum() / weight_sum
+
+
+# ---- a step
 
 
 def train_step(learner, batch, weight_sum, team):
@@ -435,8 +440,8 @@ def measured(windows):
 
 
 def is_known(loss, counts):
-    """Whether a loss can be told; counts: {name: bases} of measured(). Where nothing is soft-masked
-    nobody knows which bases are unique.
+    """Whether a loss has any bases; counts: {name: bases} of measured(). Where nothing is
+    soft-masked nobody knows which bases are unique.
     """
     if loss.endswith("unique") and counts["repeats"] == 0:
         return False
@@ -548,9 +553,16 @@ def check_settings(settings):
     check_packages(settings)
 
 
+def evaluation_is_due(run, last_step):
+    """Whether the model is to be evaluated and saved before the next step is made."""
+    if run.evaluated == run.step and run.val is not None:
+        return False  # before it was stopped
+    return run.step == last_step or (run.step > 0 and run.step % eval_interval == 0)
+
+
 def out_of_patience(run, team):
-    """Whether `patience` evaluations in a row, the last one of this step, were no better than the
-    best one before.
+    """Whether `patience` evaluations in a row, the last one made at this step, were no better than
+    the best one before.
     """
     if not patience or run.waited < patience or run.evaluated != run.step:
         return False
@@ -599,8 +611,7 @@ def main(words=None):
     clock = Clock(run)
     stopped = False
     while True:
-        due = run.step > 0 and (run.step % eval_interval == 0 or run.step == last_step)
-        if due and (run.evaluated != run.step or run.val is None):
+        if evaluation_is_due(run, last_step):
             if run.since_log:
                 run.since_log[-1].tolist()  # waits for a GPU that is still at it
             run.seconds += clock.look(run)[0]

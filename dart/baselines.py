@@ -1,6 +1,14 @@
-"""Whom to judge beside the model. A further baseline is one more Candidate, or one more row(...),
-in one of the three lists here: zero_shot_rows and probe_rows of Task 1, likelihood_rows of Tasks 2
-and 5.
+"""The models that stand beside ours in the tables. A further baseline is one more Candidate, or one
+more row(...), in one of the three lists here: zero_shot_rows and probe_rows of Task 1,
+likelihood_rows of Tasks 2 and 5. (Two tests have the list of all rows.)
+
+A Candidate's model is any function of (B, T) tokens, the first of them the start symbol N = 4, to
+(B, T, 4) logits or log-probabilities of the base that follows each:
+
+    def at_the_start(tokens):
+        return torch.zeros(*tokens.shape, 4)
+
+    Candidate("uniform again", at_the_start)
 """
 
 import math
@@ -24,8 +32,8 @@ CHECKED = 1_000  # pairs to choose the Markov order by
 
 
 def count_markov(genome, highest):
-    """A Markov model of the training bases, of order `highest` or of what they are enough for, at
-    least 1.
+    """A Markov model of the training bases, of order `highest`, or of the highest one that so many
+    bases support, at least 1.
     """
     bases = genome.bases("train")
     enough_for = int(math.log(max(4, len(bases)), 4))  # as many contexts as bases
@@ -38,18 +46,18 @@ def count_markov(genome, highest):
 def compare_orders(markov, pairs):
     """{order: zero-shot accuracy} of a Markov model, for 1 up to its own order.
 
-    Order 1 has 0: a bigram cannot tell pairs with the same dinucleotides apart.
+    A bigram cannot tell pairs with the same dinucleotides apart: it has 0, but for pairs with N.
     """
-    accuracy = {1: 0.0}
-    for order in range(2, markov.order + 1):
+    accuracy = {}
+    for order in range(1, markov.order + 1):
         candidate = Candidate(f"Markov order {order}", markov.at_order(order))
         accuracy[order] = rate(differences(candidate, pairs, 512))["accuracy"]
     return accuracy
 
 
-def best_order(markov, genome, elements, rows, split, tested, said):
+def best_order(markov, genome, elements, rows, split, tested, lines):
     """The Markov order of the best zero-shot accuracy: on val pairs, or on the tested ones where
-    there are too few of those. said: a list that gets a line on it.
+    there are too few of those. lines: a list that gets one on it.
     """
     part = "tested"
     choosing = tested
@@ -58,7 +66,7 @@ def best_order(markov, genome, elements, rows, split, tested, said):
         choosing = rows["val"]
     pairs, _ = make_pairs(genome, elements[spaced(choosing, CHECKED)])
     accuracy = compare_orders(markov, pairs)
-    said.append(notes.about_orders(accuracy, len(pairs), part))
+    lines.append(notes.about_orders(accuracy, len(pairs), part))
     return max(accuracy, key=accuracy.get)
 
 
@@ -66,9 +74,7 @@ def best_order(markov, genome, elements, rows, split, tested, said):
 
 
 def zero_shot_rows(gpt, markov, best):
-    """Whom to score in Task 1. A baseline's model maps (B, T) tokens to (B, T, 4) logits of the
-    next base. best: the order of the best Markov model.
-    """
+    """The rows of Task 1's zero-shot table. best: the order of the best Markov model."""
     rows = [Candidate("uniform", None), Candidate("bigram", markov.at_order(1))]
     if best > 1:
         rows.append(Candidate(f"Markov order {best}", markov.at_order(best)))
@@ -77,7 +83,7 @@ def zero_shot_rows(gpt, markov, best):
 
 
 def probe_rows(gpt, markov, settings):
-    """Whose states to probe in Task 1. A baseline's model needs the method states, (B, T) tokens to
+    """The rows of Task 1's probe. A baseline's model needs the method states, (B, T) tokens to
     (B, T, C).
     """
     torch.manual_seed(settings.seed)
@@ -104,8 +110,8 @@ def probe_rows(gpt, markov, settings):
 
 
 def likelihood_rows(gpt, markov):
-    """Whom to ask for likelihoods in Tasks 2 and 5: nobody, Markov models of every order, and this
-    model. An untrained one says 1/4 for every base, and so is the first.
+    """The rows of Tasks 2 and 5: uniform, which is what an untrained model says, Markov models of
+    every order, and this model.
     """
     rows = [Candidate("untrained (uniform)", None), Candidate("bigram", markov.at_order(1))]
     for order in range(2, markov.order + 1):

@@ -138,8 +138,7 @@ def name_as_genome(elements, genome, path):
     if missing:
         n = sum(named[name] is None for name in elements.chrom)
         said.append(
-            f"{n:,} elements of {path} are on names that are not in the genome: "
-            f"{listed(missing, 5)}"
+            f"{path} has {n:,} elements on names that are not in the genome: {listed(missing, 5)}"
         )
     elements.chrom = [named[name] or name for name in elements.chrom]
     return said

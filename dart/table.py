@@ -94,6 +94,7 @@ class Results:
         self.step = step
         self.about = about
         self.method = []  # lines on how things were measured, printed with the table
+        self.title = ""  # of a picture
         self.models = {}  # name -> {"zero_shot": result, "probe": result}
         print("\n".join(about), flush=True)
 
@@ -117,7 +118,7 @@ class Results:
             "models": self.models,
         }
         if self.settings.task == 1:
-            held.update(published=PUBLISHED, footnote=FOOTNOTE)
+            held.update(published=PUBLISHED, footnote=FOOTNOTE, title=self.title)
         temporary = Path(f"{self.settings.json}.tmp")
         temporary.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
         temporary.replace(self.settings.json)

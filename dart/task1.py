@@ -37,15 +37,18 @@ def run(gpt, genome, checkpoint, settings):
         )
     chosen = elements[tested]
     pairs, holes = make_pairs(genome, chosen)
+    of_pairs = notes.about_pairs(chosen, holes, len(rows[settings.split]), settings.split, genome)
+    of_pretraining = notes.about_pretraining(chosen, genome, checkpoint["data"])
     about = [
         notes.about_elements(path, elements),
         *said,
-        notes.about_pairs(chosen, holes, len(rows[settings.split]), settings.split, genome),
-        notes.about_pretraining(chosen, genome, checkpoint["data"]),
+        of_pairs,
+        of_pretraining,
         notes.about_genome(genome, checkpoint["data"]),
         notes.about_precision(gpt.precision),
     ]
     results = Results(settings, checkpoint["step"], about)
+    results.title = f"{of_pairs.split(';')[0]}\n{of_pretraining}"
 
     markov = count_markov(genome, 1 if settings.only == "probe" else settings.markov_order)
     at_once = windows_at_once(settings, gpt.device.type)

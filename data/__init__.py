@@ -9,6 +9,8 @@ corpus.py the genomes of a run.
 
 from data.genome import (
     ALPHABET,
+    ELEMENT,
+    FLANK,
     FORMAT,
     MIN_GAP,
     REPEAT,
@@ -20,7 +22,7 @@ from data.genome import (
     is_base,
     reverse_complement,
 )
-from data.regions import ELEMENT, FLANK, Regions, known_ccre, mark_elements, widen
+from data.regions import Regions, known_ccre, mark_elements, widen
 from data.windows import SEGMENT, Mixture, Windows, eval_windows, quarters, rows_of_process
 
 __all__ = [

@@ -1,14 +1,15 @@
-"""Writing the .bin files of a genome: each of its records to the split that it is for."""
+"""The .bin files of a genome, once fasta.py has written its records: each record to the split that
+it is for.
+"""
 
 from collections import Counter
 from contextlib import ExitStack
 
 import numpy as np
 
-from data.genome import REPEAT, SPLITS, N
+from data.genome import REPEAT, SPLITS, C, G, N
 
 CHUNK = 2**20  # bytes moved at a time
-C, G = 1, 2  # tokens
 
 
 def sort_into_splits(records, parts, work):
@@ -16,9 +17,11 @@ def sort_into_splits(records, parts, work):
     {split: what meta.json says of it}.
 
     records: in the order in which they were written, each with the split whose file it is in and
-    its offset there. parts: as assign_splits gives them. A file is put in order from its beginning
-    on, so that no second copy of it is made. That is safe: a split gets records from another file
-    only if no name has sent any to its own file as they were written.
+    its offset there. parts: as assign_splits gives them.
+
+    A file is put in order from its beginning on, in place. No record is overwritten before it is
+    moved, for a split gets records out of another file only if none of its own were taken: names
+    decide for all of a split or for none.
     """
     splits = {split: dict(bases=0, N=0, repeats=0, gc=0, chroms=[]) for split in SPLITS}
     with ExitStack() as stack:

@@ -67,10 +67,12 @@ def held_out_here_trained_on_there(genomes):
 
 
 def describe_data(genome, name):
-    """What a checkpoint says of a genome: its source, which chromosomes were for what, and their
-    md5. Of a chromosome that is cut between splits, each has its part: chr1:0-900.
+    """What a checkpoint says of a genome: its source, how many of its bases are soft-masked, which
+    chromosomes were for what, and their md5. Of a chromosome that is cut between splits, each has
+    its part: chr1:0-900.
     """
-    about = dict(dataset=name, fingerprint=genome.fingerprint, source=genome.meta.get("source"))
+    about = dict(dataset=name, fingerprint=genome.fingerprint, repeats=genome.repeats())
+    about["source"] = genome.meta.get("source")
     about["md5"] = {}
     for split, rows in genome.meta["splits"].items():
         about[split] = [genome.part_name(row) for row in rows["chroms"]]

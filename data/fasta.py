@@ -145,8 +145,8 @@ def count_letters(pieces):
 def encode_record(name, pieces, file, path):
     """Write the bases of a record, as read_fasta gives it, to an open file, one byte each.
 
-    Returns {name, length, md5, gaps, counts}, as meta.json has them; counts: {bases, N, repeats,
-    gc}. The md5 is of the upper-case letters (SAM's M5); repeats and gc do not count N. Dies at a
+    Returns {name, length, md5, gaps}, as meta.json has them, and counts: {bases, N, repeats, gc}.
+    The md5 is of the upper-case letters (SAM's M5); repeats and gc do not count N. Dies at a
     letter that is not DNA's.
     """
     md5 = hashlib.md5()

@@ -2,7 +2,9 @@
 
 One uint8 per base, chromosomes end to end in their own coordinates, one .bin per split:
   bits 0-2  the base, a token: A 0, C 1, G 2, T 3, anything else 4 ("N"); always in this order
-  bit 3     (value 8) set where the FASTA was lower-case: a soft-masked repeat
+  bit 3     REPEAT, set where the FASTA was lower-case: a soft-masked repeat
+  bits 4, 5 ELEMENT and FLANK: never in a file; validation sets them in its windows (regions.py)
+  bits 6, 7 free, and ignored by all that reads a base
 
 meta.json beside them says, for each split, each chromosome's name, offset in the .bin, length, md5
 of its upper-case letters (SAM's M5) and gaps; and where the FASTA came from. A gap is a run of at
@@ -22,8 +24,10 @@ from config import die, listed
 from data.names import chromosome_key
 
 ALPHABET = "ACGTN"
-N = 4
+A, C, G, T, N = range(5)  # tokens
 REPEAT = 8
+ELEMENT = 16
+FLANK = 32
 SPLITS = ("train", "val", "test")
 FORMAT = 2  # of meta.json; a change that old code cannot follow adds one
 READABLE = (1, 2)
@@ -34,7 +38,7 @@ for _token, _letter in enumerate("ACGT"):
     _ENCODE[ord(_letter)] = _token
 for _code in range(ord("a"), ord("z") + 1):
     _ENCODE[_code] = _ENCODE[ord(chr(_code).upper())] | REPEAT
-_DECODE = np.frombuffer(b"ACGTNNNNacgtnnnn", np.uint8)  # base -> letter
+_DECODE = np.frombuffer(b"ACGTNNNNacgtnnnn", np.uint8)  # a byte's lowest four bits -> letter
 _BYTES = np.arange(256, dtype=np.uint8)
 _COMPLEMENT = np.where((_BYTES & 7) < N, _BYTES ^ 3, _BYTES)  # A-T and C-G; all higher bits stay
 
@@ -69,7 +73,7 @@ class Genome:
 
     meta: what meta.json holds. chroms: name -> {split, offset, length, md5, gaps}; of a chromosome
     that is cut between splits, its first part, with the length of all of it. fingerprint: one md5
-    over what the genome holds and how it is split.
+    over its letters, whatever their case, and how they are split.
     Dies if the folder holds no prepared genome, or one whose files do not agree.
     """
 
@@ -105,6 +109,10 @@ class Genome:
     def _rows(self, split):
         """What meta.json says of each chromosome of a split, in the order of the .bin."""
         return self.meta["splits"][split]["chroms"]
+
+    def repeats(self):
+        """How many soft-masked bases each split has, for telling maskings of one genome apart."""
+        return [self.meta["splits"][split].get("repeats") for split in SPLITS]
 
     def _fingerprint(self):
         held = []

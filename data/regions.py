@@ -12,14 +12,12 @@ from config import die, listed
 from data.bed import read_bed
 from data.download import download
 from data.files import check_regular
-from data.genome import SPLITS
+from data.genome import ELEMENT, FLANK, SPLITS
 
 # ENCODE's registry of cCREs of hg38, the list that DART-Eval takes
 PORTAL = "https://www.encodeproject.org/files/ENCFF420VPZ/"
 DOWNLOADED = Path(__file__).parent / "ccre" / "ENCFF420VPZ.bed.gz"
 CCRE = "ccre.bed"  # in a prepared genome's folder: the elements that it came with
-ELEMENT = 16  # bits of a base that mark_elements sets; files never hold them
-FLANK = 32
 FLANK_BASES = 350  # to either side of an element that are its flanks as a loss is measured
 
 

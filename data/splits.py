@@ -196,7 +196,7 @@ def hold_out(records, goal):
     rest = [record for record in records if record["length"] >= goal / 2]
     if len(rest) < 2:
         return []
-    shortest = min(rest, key=lambda record: record["length"])
+    shortest = min(rest, key=lambda record: (record["length"], record["name"]))
     return [shortest] if shortest["length"] <= goal * MOST / HELD_OUT else []
 
 
@@ -205,7 +205,7 @@ def cut_tail(records, parts, split, settings):
     free = [record for record in records if parts[record["name"]][0][0] == "train"]
     if not free:
         die(f"--{split}_chroms=tail: no chromosome is left to cut")
-    longest = max(free, key=lambda record: record["length"])
+    longest = max(free, key=lambda record: (record["length"], record["name"]))
     why = "" if settings[split] == TAIL else ", since no whole record is of a size to hold out"
     kept, *rest = parts[longest["name"]]
     end = kept[2]

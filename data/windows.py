@@ -8,14 +8,15 @@ SEGMENT = 20480  # validation is made of whole segments of this many bases: 20 x
 
 
 class Windows:
-    """Training windows of a genome. at(first, count) and read(first, count) depend on the seed and
-    on the windows' numbers alone, counted from the run's beginning: they are the same for any
-    number of processes, and a run that is resumed needs no state of the sampler.
+    """Training windows of a genome, numbered from the run's beginning. Which bases window i holds
+    depends on the seed and on i alone: it is the same for any number of processes, and a run that
+    is resumed needs no state of the sampler.
 
     An epoch covers every stretch with windows laid end to end, so it reads each base once (but for
-    those that jitter takes away). A stretch's phase is how many bases before the stretch its first
-    window begins, drawn anew for each epoch; what hangs over a stretch's ends is N. The windows
-    come in random order, each on the other strand with probability rc.
+    those that jitter leaves out). A stretch's phase is how many bases before the stretch its first
+    window begins, drawn anew for each epoch (below 0: within it, see lay); what hangs over a
+    stretch's ends is N. The windows come in random order, each on the other strand with
+    probability rc.
 
     bases: (n,) uint8. stretches: (S, 2) int64, as Genome.stretches gives them. stream: tells apart
     the draws of genomes that are trained on together. jitter: a stretch that fits into one window
@@ -69,8 +70,8 @@ class Windows:
             stretch[mine] = s
             flipped[mine] = flip[nth]
         low, high = self.low[stretch], self.high[stretch]
-        # A window that holds all of a short stretch and is reversed ends with the stretch, and not
-        # begins with it: so its bases come first and N behind them on either strand.
+        # A window that holds all of a short stretch has N behind its bases on either strand: so if
+        # it is read on the other one, it must end where the stretch ends.
         turned = flipped & (high - low <= self.block_size)
         starts[turned] = (high + phases)[turned] - self.block_size
         return starts, low, high, flipped
@@ -136,7 +137,9 @@ class Mixture:
         return [a + b for a, b in zip(counts, more)]
 
     def batch(self, step):
-        """The (per_step, block_size) uint8 windows of a step, source by source."""
+        """The (per_step, block_size) uint8 windows of a step: those of the first source, then of
+        the second, and so on.
+        """
         rows = []
         for source, first, end in zip(self.sources, self.before(step), self.before(step + 1)):
             rows.append(source.read(first, end - first))
@@ -144,7 +147,9 @@ class Mixture:
 
 
 def divide(total, shares):
-    """`total` windows in these shares, sum 1, as whole numbers: none falls as the total grows."""
+    """`total` windows in these shares, sum 1, as a list of whole numbers. With a larger total no
+    number is smaller, so the windows of a later step are later ones of each source.
+    """
     counts = []
     rest = 1.0
     for share in shares[:-1]:
@@ -155,7 +160,9 @@ def divide(total, shares):
 
 
 def quarters(batch):
-    """(B, T) uint8 windows -> (B,) how many quarters of a window hold all of its bases, 0 to 4."""
+    """(B, T) uint8 windows -> (B,) 0 to 4: how many quarters of a window, from its beginning, it
+    takes to hold all of its bases; the rest is N.
+    """
     real = is_base(batch)
     length = np.where(real.any(1), batch.shape[1] - real[:, ::-1].argmax(1), 0)
     return -(-4 * length // batch.shape[1])

@@ -297,10 +297,11 @@ for rate in (0.001, 0.002, 0.004):
 
     @variant(f"AdamW {rate} for the matrices", learning_rate=rate)
     def adamw_for_matrices():
-        def adamw(params, lr, weight_decay, dtype, qkv):
-            return torch.optim.AdamW(params, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay)
+        def adamw(model, lr, weight_decay, precision):
+            matrices = model.matrices()
+            return torch.optim.AdamW(matrices, lr=lr, betas=(0.9, 0.95), weight_decay=weight_decay)
 
-        optim.Muon = adamw
+        optim.matrix_optimizer = adamw
 
 
 POLAR_EXPRESS_4 = [  # best for singular values from 0.001

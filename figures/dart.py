@@ -83,9 +83,7 @@ def main():
     axes.set_yticks(range(n_lines), labels)
     axes.set_ylim(n_lines - 0.5, -0.5)
     axes.set_xlabel("share of pairs in which the real window scores higher")
-    pairs = held["notes"][1].split(";")[0]
-    pretraining = held["notes"][2]
-    axes.set_title(f"{pairs}\n{pretraining}", fontsize=8)
+    axes.set_title(held.get("title", ""), fontsize=8)  # older files have none
     handles, names = axes.get_legend_handles_labels()
     shown = dict(zip(names, handles))  # each label once
     axes.legend(shown.values(), shown, fontsize=7, loc="lower left")

@@ -58,7 +58,8 @@ class Progress:
         self.peak_flops = peak * team.world
         self.watch = Watch(settings, folder, run) if team.leads else None
         evaluated = run.evaluated if run.val else run.step - 1  # the last one is made again
-        self.log = Log(folder.log, losses, run.step, evaluated) if team.leads else None
+        step = run.step if run.resumed else None
+        self.log = Log(folder.log, losses, step, evaluated) if team.leads else None
 
     def introduce(self, model, val_windows):
         """Print what is about to run: the model, the machine, the data, the validation.

@@ -16,10 +16,11 @@ from model import GPTConfig
 from runtime.checkpoint import read_checkpoint, save_checkpoint
 
 # Settings that may change when a run is continued; all others make it what it is. Of the data it is
-# the content that must be the same, not the names.
-FREE = {"out_dir", "dataset", "regions", "device", "dtype", "compile", "batch_size"}
-FREE |= {"log_interval", "eval_interval", "markov_order", "patience", "keep_every"}
-FREE |= {"wandb_log", "wandb_project", "wandb_run_name", "tensorboard_log"}
+# the content that must be the same, not the names. A setting that a checkpoint is too old to have
+# counts as its default: so a new setting's default must be how things were before.
+MAY_CHANGE = {"out_dir", "dataset", "regions", "device", "dtype", "compile", "batch_size"}
+MAY_CHANGE |= {"log_interval", "eval_interval", "markov_order", "patience", "keep_every"}
+MAY_CHANGE |= {"wandb_log", "wandb_project", "wandb_run_name", "tensorboard_log"}
 WORDS = {"auto", "scratch", "resume"}  # init_from is one of these, or a checkpoint's file
 
 
@@ -29,10 +30,11 @@ class Run:
 
     step: int = 0  # steps done
     seconds: float = 0.0  # of training, evaluations not counted
+    resumed: bool = False  # whether it goes on from a checkpoint of its own
     val: dict | None = None  # bits per base of the last evaluation; None: it is to be made
-    evaluated: int = 0  # the step that it was made at
+    evaluated: int | None = None  # the step that it was made at
     best_bits: float = math.inf  # the least of any evaluation, of the loss that best_by names
-    waited: int = 0  # evaluations since then
+    waited: int = 0  # evaluations since the best one
     bases: int = 0  # seen, over all processes; N is not counted
     other_vals: list = field(default_factory=list)  # val of the genomes beside the main one
     since_log: list = field(default_factory=list)  # (loss, gradient norm) since the last log line
@@ -79,7 +81,7 @@ def start_or_resume(learner, folder, settings, about, team):
                 team.say(f"{path} is now {path}.old")
         if source == folder.best:
             save_checkpoint(folder.last, saved)
-        if run.step and goes_by_another_loss(saved, settings):
+        if run.resumed and goes_by_another_loss(saved, settings):
             save_checkpoint(folder.best, dict(saved, best_bits=run.best_bits))
     return run
 
@@ -134,6 +136,7 @@ def resume(saved, source, learner, settings, about, team):
     try:
         run = Run(
             step=saved["step"],
+            resumed=True,
             seconds=saved["seconds"],
             val=saved["val"],
             evaluated=saved["evaluated"],
@@ -148,7 +151,7 @@ def resume(saved, source, learner, settings, about, team):
             learner.scaler.load_state_dict(saved["scaler"])
     except (KeyError, ValueError, RuntimeError) as error:
         die(
-            f"{source} was written by another version of train.py ({type(error).__name__}: "
+            f"{source} was written by other code of train.py or optim.py ({type(error).__name__}: "
             f"{str(error)[:60]}): fine-tune it into another --out_dir by --init_from={source}"
         )
     line = f"resuming {source} at step {run.step}"
@@ -181,6 +184,8 @@ def differences(saved, about):
     if genomes_there != genomes_here:
         was, now = saved["data"].get("dataset"), about["config"]["dataset"]
         differs.append(f"its data are not these: {was} there and {now} here")
+    elif repeats_differ(saved["data"], about["data"]):
+        differs.append("its genome is soft-masked in another way")
     if regions_there != regions_here:
         was, now = saved["config"].get("regions"), about["config"]["regions"]
         differs.append(f"its regions are not these: {was or 'none'} there and {now or 'none'} here")
@@ -191,10 +196,18 @@ def differences(saved, about):
             differs.append(
                 f"it began with {first_weights(was)} there and {first_weights(now)} here"
             )
-        elif key not in FREE and was != now:
+        elif key not in MAY_CHANGE and was != now:
             shown = ["empty" if each == "" else each for each in (was, now)]
             differs.append(f"{key} is {shown[0]} there and {shown[1]} here")
     return differs
+
+
+def repeats_differ(there, here):
+    """Whether two runs on the same genomes have them soft-masked differently; there, here: what
+    checkpoints say of their data, an older one nothing of this.
+    """
+    pairs = zip([there, *there.get("others", [])], [here, *here.get("others", [])])
+    return any(a.get("repeats", b["repeats"]) != b["repeats"] for a, b in pairs)
 
 
 def first_weights(init_from):

@@ -69,15 +69,15 @@ class RunFolder:
 class Log:
     """log.csv, open for more rows.
 
-    losses: names of the validation losses, each a column. Rows that a run resumed at `step` will
-    write again are dropped first. evaluated: the last step whose evaluation the resumed checkpoint
-    knows of.
+    losses: names of the validation losses, each a column. step: the one that a run is resumed at,
+    None of a new run; rows that it will write again are dropped first. evaluated: the last step
+    whose evaluation the resumed checkpoint knows of.
     """
 
     def __init__(self, path, losses, step, evaluated):
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = []
-        if step and path.exists():
+        if step is not None and path.exists():
             kept = [row for row in read_rows(path) if row_stays(row, step, evaluated)]
         temporary = Path(f"{path}.tmp")
         self.file = open(temporary, "w", newline="")

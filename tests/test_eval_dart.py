@@ -786,7 +786,7 @@ def test_names_of_a_bed_are_the_genomes_by_any_naming_and_others_are_counted(wor
     rows = choose(other, genome, "test", "a.bed", said)
     assert sorted(set(other.chrom[rows["test"]])) == ["chr22", "chr5"]
     assert np.array_equal(make_pairs(genome, other[: len(elements)])[0], pairs)
-    assert any("3 elements of a.bed" in line and "scaffold_7" in line for line in said)
+    assert any("a.bed has 3 elements" in line and "scaffold_7" in line for line in said)
     assert any("22 is chr22" in line for line in said)
 
 

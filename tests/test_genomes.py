@@ -1,6 +1,8 @@
 """Training on several genomes at once, and on one of short scaffolds."""
 
+import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 
 import train as script
 from dart import notes
-from data import Genome, N, eval_windows
+from data import SPLITS, Genome, N, eval_windows
 from data.corpus import (
     describe_data,
     held_out_here_trained_on_there,
@@ -210,6 +212,22 @@ def test_what_a_model_saw_before_is_remembered(genome_folder, tmp_path):
     resumed = {"fingerprint": held["fingerprint"]}
     add_history(resumed, held)
     assert resumed["before"] == [first]
+
+
+def test_a_run_goes_on_only_on_the_same_repeats(genome_folder, tmp_path):
+    folder = tmp_path / "genome"
+    shutil.copytree(genome_folder, folder)
+    meta = json.loads((folder / "meta.json").read_text())
+    for split in SPLITS:
+        meta["splits"][split]["repeats"] = 7
+    (folder / "meta.json").write_text(json.dumps(meta))
+    words = ("--max_iters=1", "--eval_interval=1", "--markov_order=0")
+    assert train(folder, tmp_path / "out", *words).returncode == 0
+    assert "resuming" in train(folder, tmp_path / "out", *words).stdout
+    meta["splits"]["train"]["repeats"] = 8
+    (folder / "meta.json").write_text(json.dumps(meta))
+    again = train(folder, tmp_path / "out", *words)
+    one_line_error(again, "another run", "soft-masked in another way")
 
 
 @pytest.mark.parametrize("shares", ("1", "1,2,3", "1,x", "0,1", "-1,2", "nan,1", ","))

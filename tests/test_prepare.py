@@ -30,7 +30,7 @@ import prepare_hg38
 from data import MIN_GAP, Genome, decode, files
 from data import download as fetching
 from data.download import download
-from tests.conftest import gaps_of, one_line_error
+from tests.conftest import gaps_of, one_line_error, random_dna
 
 ROOT = Path(__file__).parent.parent
 PREPARED = ["meta.json", "test.bin", "train.bin", "val.bin"]  # all that a prepared folder holds
@@ -749,12 +749,27 @@ def test_the_same_again_and_another_genome(tmp_path):
     refused("already holds", fasta=mine, out=out, val_chroms="chr2")
     refused("already holds", fasta=mine, out=out, chroms="chr1,chr6")
     refused("already holds", out=out, url="http://127.0.0.1:9")  # hg38 itself: before any network
+    lines = mine.read_text().splitlines()
+    masked = "\n".join(line if line.startswith(">") else line.lower() for line in lines)
+    masked = write(tmp_path / "masked.fa", masked)
+    refused("soft-masked in another way", "--out", fasta=masked, out=out)
     assert snapshot(out) == before
     packed = write(tmp_path / "c.fa.gz", gzip.compress(mine.read_bytes()))
     prepare(fasta=packed, out=out)  # the same, packed in another way
     (out / "val.bin").write_bytes(b"")  # no longer whole: made again
     prepare(fasta=mine, out=out)
     assert snapshot(out) == before
+
+
+def test_records_of_one_length_are_held_out_alike_again(tmp_path):
+    rng = np.random.default_rng(5)
+    text = "".join(f">part{i}\n{random_dna(rng, 20_000)}\n" for i in range(5))
+    mine = write(tmp_path / "a.fa", text)
+    for _ in range(2):
+        prepare(fasta=mine, out=tmp_path / "out")
+    turned = "".join(f">{record}" for record in reversed(text.split(">")[1:]))
+    prepare(fasta=write(tmp_path / "b.fa", turned), out=tmp_path / "turned")
+    assert Genome(tmp_path / "out").fingerprint == Genome(tmp_path / "turned").fingerprint
 
 
 def test_full_disk(tmp_path, monkeypatch):

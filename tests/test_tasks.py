@@ -95,7 +95,7 @@ def test_motifs_against_controls_that_keep_their_pairs(evaluate, tmp_path):
     bigram = models["bigram"]["footprints"]
     assert bigram["ties"] == bigram["pairs"] == 2 * 6 * 2
     assert models["Markov order 2"]["footprints"]["ties"] < bigram["pairs"]
-    one_line_error(evaluate("--keep_pairs"), "--keep_pairs is of --task=2")
+    one_line_error(evaluate("--keep_pairs"), "--keep_pairs belongs to --task=2")
 
 
 def test_variants(evaluate, dsqtls, tmp_path):
@@ -113,7 +113,9 @@ def test_variants(evaluate, dsqtls, tmp_path):
 def test_mistakes_are_one_line(evaluate, dsqtls, tmp_path):
     one_line_error(evaluate("--task=3"), "task = 3", "1, 2, 5")
     one_line_error(evaluate("--task=2"), "--task=2 needs --motifs=FILE")
-    one_line_error(evaluate("--motifs=some.meme"), "--motifs is of --task=2, this is 1")
+    one_line_error(
+        evaluate("--motifs=some.meme"), "--motifs belongs to --task=2, but this is --task=1"
+    )
     one_line_error(evaluate("--full=True", "--probe_epochs=3"), "--full has 150 epochs")
     one_line_error(run("eval_dart.py", "--json=-"), "name a file")
     one_line_error(evaluate("--task=5"), "--task=5 needs --variants=FILE")

@@ -44,18 +44,19 @@ class Ours:
         self.attention = attention
         self.team = team
         self.batch = batch
+        self.weight_sum = float(train.target_weights(batch).sum())
         self.learner = train.build_learner(team)
         self.model = self.learner.model
         train.GPT = model.GPT
 
     def step(self):
         with sdpa_kernel(self.attention) if self.attention else nullcontext():
-            train.train_step(self.learner, self.batch[None], self.batch.numel(), self.team)
+            train.train_step(self.learner, self.batch[None], self.weight_sum, self.team)
 
     def loss(self):
         with self.team.autocast:
             nll = base_nll(self.model, (self.batch & 7).long())
-        return (nll * train.target_weights(self.batch)).sum() / self.batch.numel()
+        return train.step_loss(nll, self.batch, self.weight_sum)
 
     def update(self):
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -252,7 +253,7 @@ def breakdown(table, trainer, case):
 
 def newton_schulz_seconds(table, trainer):
     """Seconds of the orthogonalisations of one step of Muon alone."""
-    muon = trainer.learner.optimizers.muon
+    muon = trainer.learner.optimizers.of_matrices
     stacks = []
     for group in muon.param_groups:
         stack = torch.stack([p.detach() for p in group["params"]]).to(muon.dtype)

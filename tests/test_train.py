@@ -457,7 +457,10 @@ def test_a_checkpoint_of_another_version_or_cut_short(whole, genome_folder, tmp_
     held = load(whole[0] / "ckpt.pt")
     for change in ({"evaluated"}, {"optimizers"}):
         torch.save({k: v for k, v in held.items() if k not in change}, tmp_path / "ckpt.pt")
-        one_line_error(train(genome_folder, tmp_path), "another version", *change)
+        one_line_error(train(genome_folder, tmp_path), "other code", *change)
+    states = [dict(held["optimizers"][0], kind="Lion"), *held["optimizers"][1:]]
+    torch.save(dict(held, optimizers=states), tmp_path / "ckpt.pt")
+    one_line_error(train(genome_folder, tmp_path), "it was trained by Lion, not Muon")
     data = (whole[0] / "ckpt.pt").read_bytes()
     (tmp_path / "ckpt.pt").write_bytes(data[: len(data) // 2])
     one_line_error(

@@ -45,7 +45,7 @@ split = "test"  # whose DART-Eval chromosomes to test on: train | val | test
 only = ""  # zero_shot | probe, to do one of the two
 full = False  # the official size: all pairs, a probe of 150 epochs; days without a large GPU
 max_pairs = 0  # pairs scored, or controls of Task 5; 0: all on a GPU, 1,000 on a CPU
-probe_pairs = 0  # pairs that the probe trains on; 0: 5,000 on a GPU, 1,000 on a CPU
+probe_pairs = 0  # pairs the probe trains on, and at most is tested on; 0: 5,000, on a CPU 1,000
 probe_epochs = 20  # passes over them
 layer = -1  # the probe reads the states after this many blocks; -1: after all, as the official one
 pool = ""  # mean: a linear probe on the mean state of a window; "": the official CNN on all states
@@ -110,7 +110,8 @@ def check_settings(settings):
     defaults, comments = read_script(__file__)
     for number, key in NEEDED.items():
         if task == number and not settings[key]:
-            die(f"--task={number} needs --{key}=FILE: {comments[key]}")
+            what = comments[key].removeprefix(f"Task {number}: ")
+            die(f"--task={number} needs --{key}=FILE: {what}")
     for key, tasks in TASKS_OF.items():
         if settings[key] != defaults[key] and task not in tasks:
             those = " and ".join(map(str, tasks))
@@ -129,7 +130,10 @@ def check_model(model):
         die(f"layer = {layer}: give 0 to {n_layer} for {ckpt}, or -1 for the last")
     context = model.config.block_size
     if context <= WINDOW:
-        die(f"{ckpt} has a context of {context}: a window and its start symbol take {WINDOW + 1}")
+        die(
+            f"{ckpt} has a context of {context}: a window and its start symbol take {WINDOW + 1}: "
+            f"train a model with --block_size={WINDOW + 1} or more"
+        )
 
 
 def main(words=None):

@@ -454,6 +454,9 @@ def encode_sources(sources, work):
         names = ", ".join(record["name"] for record in empty[:5])
         print(f"skipped, without sequence: {counted(empty)} ({names}): is the file whole?")
     if not records:
+        if NOT_NAMED in left_out:
+            there = listed([record["name"] for record in left_out[NOT_NAMED]], 5)
+            die(f"{origin()} has none of --chroms={chroms}: it has {there}")
         kinds = ", ".join(left_out) or "no sequence"
         die(f"nothing to take from {origin()}, it holds {kinds}: name what to take by --chroms")
     return records, left_out
@@ -510,6 +513,9 @@ def print_advice(splits):
             "warning: no lower-case letters, so repeats are not known and bits of repeats and "
             "unique bases will be nan: a soft-masked FASTA has them (Ensembl's dna_sm)"
         )
+    lengths = [row["length"] for split in splits.values() for row in split["chroms"]]
+    if assembly == "hg38" and fasta and not set(lengths) <= set(HG38.values()):
+        print("warning: --assembly=hg38, but not all chromosomes are as long as in hg38")
     if may_be_another_species(splits):
         print(
             f"warning: {assembly or 'this'} is not known to be hg38; if it is not human, hold out "

@@ -156,6 +156,8 @@ def read_prompt(text, genome):
         return read_locus(text, genome)
     letters = read_prompt_file(text[5:]) if text.startswith("FILE:") else text
     wrong = sorted(set(letters.upper()) - set("ACGTN"))
+    if wrong and Path(letters).is_file():
+        die(f"--start={letters} is a file: type --start=FILE:{letters}")
     if wrong and ":" in letters:
         die(f"--start={letters}: a locus has a start and an end: chr21:22000000-22000500")
     if wrong:

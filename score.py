@@ -165,6 +165,8 @@ def score_sequences(model, sequences, labels, at_once, file, bar):
             if len(sums) == 2:
                 sums.append(sum(sums) / 2)
             n = int(sequence.known.sum())
+            if n == 0:
+                sums = [math.nan] * len(sums)
             means = [total / n if n else math.nan for total in sums]
             bits = [-mean / LN2 for mean in means]
             write_row(file, *sequence.labels, n, *sums, *means, *bits)

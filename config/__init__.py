@@ -314,8 +314,9 @@ def find_dataset(dataset, required=True):
         die(f"{dataset} is a file: prepare it by prepare_hg38.py --fasta={dataset} --out=FOLDER")
     command = "prepare_hg38.py"
     if dataset != "hg38":
-        command += f" --out={dataset if '/' in dataset else f'data/{dataset}'}"
+        out = dataset if "/" in dataset else f"data/{dataset}"
+        command += f" --out={out} and --fasta=FILE, --assembly=NAME or --chroms=NAMES"
     die(
-        f"no prepared genome {dataset!r}: make it by {command} (README.md has the whole command), "
-        "or name the folder that holds its meta.json"
+        f"no prepared genome {dataset!r}: make it by {command} (docs/your-own-genome.md), or name "
+        "the folder that holds its meta.json"
     )

@@ -172,7 +172,7 @@ def takes_own_split(genome, split):
     if not any(official.values()):
         return True
     if split == "train" or not names_of(genome, split):
-        return False
+        return False  # it has no such split of its own
     return not set(names_of(genome, "train")).isdisjoint(official[split])
 
 

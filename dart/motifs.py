@@ -52,6 +52,8 @@ def read_motifs(path, setting="--motifs"):
         die(f"{path} is empty: give {setting}=FILE, motifs in MEME's or JASPAR's format")
     if any(line.startswith(("MEME version", "MOTIF")) for line in lines):
         motifs = read_meme(path, lines)
+    elif rows[0].startswith(">") and len(rows) > 1 and set(rows[1].upper()) <= set("ACGTN"):
+        die(f"{path} is a FASTA: give {setting}=FILE, motifs in MEME's or JASPAR's format")
     elif rows[0].startswith(">"):
         motifs = read_jaspar(path, lines)
     else:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from config import listed
-from dart.elements import OFFICIAL_ROWS, WINDOW
+from dart.elements import OFFICIAL_ROWS, WINDOW, takes_own_split
 from dart.metrics import TIE
 from dart.pairs import unmasked
 from data.corpus import all_data, read_part
@@ -31,8 +31,11 @@ def about_elements(path, elements):
 def about_pairs(chosen, holes, available, split, genome):
     """How many pairs, of how many available ones, and how many hold N."""
     names = ", ".join(dict.fromkeys(chosen.chrom))
+    whose = f"the genome's {split}"
+    if not takes_own_split(genome, split):
+        whose = f"DART-Eval's {split}"
     line = (
-        f"pairs: {len(chosen):,} of {available:,} on {split} chromosomes here ({names}); "
+        f"pairs: {len(chosen):,} of {available:,} on {whose} chromosomes ({names}); "
         f"{holes:,} hold N or hang over an end, read as A"
     )
     if genome.meta["assembly"] == "hg38":
@@ -84,8 +87,8 @@ def about_names(chroms, data, what="variants"):
     trained = {read_part(part)[0] for about in all_data(data) for part in about.get("train", ())}
     names = list(dict.fromkeys(chroms))
     seen = [name for name in names if name in trained]
-    line = f"{what} lie on {listed(names, 30)}; of these chromosomes pretraining saw, by name, "
-    line += listed(seen, 30) if seen else "none"
+    line = f"{what} lie on {listed(names, 30)}; pretraining saw "
+    line += f"{listed(seen, 30) if seen else 'none'} of these chromosomes, by their names"
     if seen:
         line += "; warning: the bases there it has read"
     return line

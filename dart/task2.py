@@ -25,14 +25,16 @@ def run(gpt, genome, checkpoint, settings):
     """Task 2. gpt: the model, a Candidate. settings: those of eval_dart.py, by name."""
     said = []
     keep_pairs = settings.keep_pairs
-    found = shufflable(read_motifs(settings.motifs), said, keep_pairs)
+    all_motifs = read_motifs(settings.motifs)
+    found = shufflable(all_motifs, said, keep_pairs)
     if not found:
-        die(f"{settings.motifs} holds no motif with another order of its letters: give others")
+        of_what = "pairs of letters" if keep_pairs else "letters"
+        die(f"{settings.motifs} holds no motif with another order of its {of_what}: give others")
     n_motifs, n_backgrounds = how_many(settings, gpt.device.type, len(found))
     chosen = [found[i] for i in spaced(np.arange(len(found)), n_motifs)]
     check_motifs(chosen, keep_pairs)
     sequences = choose_backgrounds(genome, n_backgrounds, checkpoint, settings, said)
-    about = [f"motifs: {settings.motifs}, {len(chosen):,} of {len(found):,}", *said]
+    about = [f"motifs: {settings.motifs}, {len(chosen):,} of {len(all_motifs):,}", *said]
     about.append(notes.about_precision(gpt.precision))
     if keep_pairs:
         about.append("controls keep the motifs' pairs of neighbours (official: letters alone)")

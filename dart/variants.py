@@ -137,6 +137,8 @@ def find_kind(names, header, path):
         die(f"{path} is empty: give --variants=FILE, a TSV of DART-Eval's Task 5")
     kind = max(KINDS, key=lambda kind: sum(column in names for column in kind.columns))
     missing = [column for column in kind.columns if column not in names]
+    if len(names) == 1 and "," in header:
+        die(f"{path} has commas between its columns: give tabs (tr , '\\t' < {path} > FILE)")
     if missing:
         die(
             f"{path} has no column {listed(missing)} as a TSV of {kind.name} has; it has "

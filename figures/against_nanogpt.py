@@ -49,6 +49,8 @@ def draw(axes, report, column, title):
 
 
 def main():
+    if len(sys.argv) < 3:
+        sys.exit("error: give the picture to write and one or more report.json")
     target, *sources = [Path(word) for word in sys.argv[1:]]
     figure, rows = plt.subplots(
         len(sources), 2, figsize=(10, 3.8 * len(sources)), layout="constrained", squeeze=False

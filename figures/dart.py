@@ -65,9 +65,14 @@ def draw_published(axes, first, published):
 
 
 def main():
+    if len(sys.argv) != 3:
+        sys.exit("error: give the JSON file of eval_dart.py and the picture to write")
     source = Path(sys.argv[1])
     target = Path(sys.argv[2])
-    held = json.loads(source.read_text(encoding="utf-8"))
+    try:
+        held = json.loads(source.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {source} is no JSON file of eval_dart.py ({type(error).__name__})")
     if "published" not in held:
         sys.exit(f"error: {source} is of Task {held['settings']['task']}: this draws Task 1")
     ours = {name: row for name, row in held["models"].items() if name != "uniform"}

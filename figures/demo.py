@@ -46,7 +46,12 @@ def print_table(bits, scores):
 
 
 def main():
+    if len(sys.argv) != 2:
+        sys.exit("error: give the folder of the demo's run, such as out-demo")
     folder = Path(sys.argv[1])
+    for path in (folder / "summary.json", folder / "dart.json", ORACLE):
+        if not path.is_file():
+            sys.exit(f"error: no {path}: make demo writes it")
     bits = json.loads((folder / "summary.json").read_text())["table"]
     bits["oracle"] = json.loads(ORACLE.read_text())["val"]
     scores = {}

@@ -157,6 +157,8 @@ def draw_batches(axes, in_order, shuffled):
 
 
 def main():
+    if len(sys.argv) < 3:
+        sys.exit("error: give the picture to write and one or more checkpoints")
     target = sys.argv[1]
     checkpoints = sys.argv[2:]
     figure, rows = plt.subplots(

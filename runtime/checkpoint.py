@@ -53,7 +53,7 @@ def read_checkpoint(path):
     if not Path(path).is_file():
         die(
             f"no checkpoint {path}: train one first (python train.py ...), "
-            "or name the file of one, such as out/ckpt.pt"
+            "or name the file of one by --ckpt=FILE"
         )
     try:
         if zipfile.ZipFile(path).testzip():  # torch.load does not look at the checksums

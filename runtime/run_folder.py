@@ -51,6 +51,8 @@ class RunFolder:
 
     def lock(self):
         """Make the folder and hold it until this process ends; dies if another run holds it."""
+        if self.path.is_file():
+            die(f"--out_dir={self.path} is a file: name a folder")
         self.path.mkdir(parents=True, exist_ok=True)
         self.lock_file = open(self.path / "lock", "w")
         try:

@@ -136,7 +136,7 @@ def check_all(path, genome, flank):
         die(
             f"{path}: REF is not what {genome.folder} has at {n_wrong:,} of {n_wrong + n:,} "
             f"variants, first {skipped.first[DISAGREES]}: give --dataset=FOLDER of the VCF's "
-            "assembly"
+            "assembly, and a VCF that counts from 1 and has the genome's base as REF"
         )
     if n == 0:
         die(f"{path} has no variant that can be scored: {skipped.summary()}")

@@ -490,7 +490,7 @@ def test_the_script_end_to_end(world, tmp_path):
     where = ("--ckpt", folder / "ckpt.pt", "--json", tmp_path / "r.json")
     done = run("eval_dart.py", *where, *words, "--markov_order=3")
     assert done.returncode == 0, done.stderr
-    assert "20 of 32 on test chromosomes here (chr5, chr22)" in done.stdout
+    assert "20 of 32 on DART-Eval's test chromosomes (chr5, chr22)" in done.stdout
     assert "pretraining saw chr5 of" in done.stdout
     assert "HyenaDNA" in done.stdout
     assert "not the published list" in done.stdout

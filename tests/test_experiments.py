@@ -173,6 +173,10 @@ def test_the_curve_of_a_run_that_has_not_ended(tmp_path):
     assert drawn.returncode == 0, drawn.stderr
     assert (tmp_path / "curve.png").stat().st_size > 5000
     one_line_error(run("figures/curve.py", tmp_path / "none", "x.png"), "give the out_dir of a run")
+    for name in ("dart", "positions", "against_nanogpt", "demo"):
+        one_line_error(run(f"figures/{name}.py"), "give the")
+    one_line_error(run("figures/dart.py", tmp_path / "none", "x.png"), "is no JSON file")
+    one_line_error(run("figures/demo.py", tmp_path / "none"), "make demo writes it")
 
 
 def test_a_piece_is_at_its_own_coordinates(tmp_path):

@@ -175,6 +175,8 @@ def test_files_that_are_no_motifs(tmp_path, capsys, text, words):
 
 def test_no_file(tmp_path, capsys):
     dies(capsys, ["--motifs", "folder"], read_motifs, tmp_path)
+    (tmp_path / "a.fa").write_text(">chr1\nACGTNN\nACGT\n")
+    dies(capsys, ["a.fa is a FASTA"], read_motifs, tmp_path / "a.fa")
     dies(capsys, ["--x=", "not there"], read_motifs, tmp_path / "no", "--x")
     dies(capsys, ["--backgrounds", "not there"], read_backgrounds, tmp_path / "no")
 

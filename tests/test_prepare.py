@@ -747,6 +747,9 @@ def test_the_same_again_and_another_genome(tmp_path):
         prepare(fasta=mine, out=twice, chroms="chr1,chr1,6,chr6")
     assert sorted(Genome(twice).chroms) == ["chr1", "chr6"]
     refused("already holds", fasta=mine, out=out, val_chroms="chr2")
+    refused(
+        "has none of --chroms=chr9", "chr1, chr6, chr2", fasta=mine, out=twice / "no", chroms="chr9"
+    )
     refused("already holds", fasta=mine, out=out, chroms="chr1,chr6")
     refused("already holds", out=out, url="http://127.0.0.1:9")  # hg38 itself: before any network
     lines = mine.read_text().splitlines()

@@ -223,6 +223,7 @@ def test_two_prompts_of_one_seed_draw_differently(monkeypatch):
         (("--start=chr1:10-50",), "is a gap"),
         (("--ckpt=tests",), "is a folder"),
         (("--start=FILE:nowhere",), "cannot read"),
+        (("--start=README.md",), "type --start=FILE:README.md"),
         (("--top_k=5",), "--top_k at most 4"),
         (("--num_samples=0",), "at least 1"),
         (("--seed=-1",), "--seed from 0"),

@@ -68,7 +68,7 @@ def test_motifs(evaluate, tmp_path):
     (tmp_path / "m.meme").write_text(MEME)
     done = evaluate("--task=2", f"--motifs={tmp_path / 'm.meme'}", "--max_backgrounds=6")
     assert done.returncode == 0, done.stderr
-    assert "2 of 2" in done.stdout and "one letter alone: M2" in done.stdout
+    assert "2 of 3" in done.stdout and "one letter alone: M2" in done.stdout
     assert "bigram" in done.stdout and "this model's best" in done.stdout
     models = json.loads((tmp_path / "r.json").read_text())["models"]
     assert list(models) == ["untrained (uniform)", "bigram", "Markov order 2", "this model"]

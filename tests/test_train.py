@@ -307,6 +307,8 @@ def test_fine_tune(whole, genome_folder, tmp_path):
     one_line_error(
         train(genome_folder, tmp_path / "empty", f"--init_from={tmp_path}"), "is a folder"
     )
+    (tmp_path / "file").write_text("")
+    one_line_error(train(genome_folder, tmp_path / "file"), "is a file: name a folder")
     one_line_error(
         train(genome_folder, tmp_path / "empty", "--init_from=resum"),
         "init_from = resum: there is no such file",

@@ -118,6 +118,7 @@ def test_the_effect_of_dsqtls_is_that_of_allele_1(tmp_path):
         (CAQTL_HEADER.replace("in_peaks", "peak"), "no column in_peaks as a TSV of African"),
         (DSQTL_HEADER.replace("obs.", "est."), "no column obs.estimate as a TSV of Yoruban"),
         (CAQTL_HEADER, "no variants that are used .0 rows"),
+        (CAQTL_HEADER.replace("\t", ","), "has commas between its columns"),
         (CAQTL_HEADER + CAQTL_ROW.replace("True", "False"), "no variants that are used .1 rows"),
         (CAQTL_HEADER + CAQTL_ROW + "chr1\t12\tA\n", "line 3 has 3 columns, the header has 9"),
         (CAQTL_HEADER + "\n" + CAQTL_ROW.replace("11", "x"), "line 3: pos_hg38 is 'x'"),

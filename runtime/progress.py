@@ -21,6 +21,7 @@ MANY_PASSES = 20  # over the data of a genome, from which on a run says so
 SHOWN = ("all", "repeats", "unique", "elements")  # the losses in a line on an evaluation
 IN_TABLE = (*SHOWN, "flanks")  # and in the table at the end
 SCATTERED = 0.9  # windows less full are of scaffolds, so that even few bases are of many places
+FEW_BASES = 10_000  # of validation: the bits of so few differ by hundredths from others of its kind
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
 
@@ -103,13 +104,16 @@ class Progress:
                 )
             team.say(line)
         for name, windows, trained_on in zip(self.genomes, val_windows, mixture.sources):
-            line = f"validation on {name}: {int(is_base(windows).sum()):,} bases"
+            n_bases = int(is_base(windows).sum())
+            line = f"validation on {name}: {n_bases:,} bases"
             n_places = max(1, round(self.settings["eval_tokens"] / SEGMENT))
             if n_places < 10 and trained_on.fill > SCATTERED:
                 line += (
                     f" from no more than {n_places} {'place' if n_places == 1 else 'places'}: "
                     "too few to compare with other runs, raise eval_tokens"
                 )
+            elif n_bases < FEW_BASES:
+                line += ", too few to tell models apart"
             team.say(line)
 
     def evaluation(self, run):

@@ -31,7 +31,16 @@ pytestmark = pytest.mark.skipif(
     not os.environ.get("DART_EVAL"),
     reason="DART_EVAL names no clone of github.com/kundajelab/DART-Eval",
 )
-PACKAGES = ("polars", "pyfaidx", "pandas", "scipy", "sklearn", "transformers", "matplotlib")
+PACKAGES = (
+    "polars",
+    "pyfaidx",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "transformers",
+    "matplotlib",
+    "seaborn",
+)
 TASK = "dnalm_bench.task_2_5_single"
 FILES = {"African caQTLs": "Afr.CaQTLS.tsv", "Yoruban dsQTLs": "yoruban.dsqtls.benchmarking.tsv"}
 N_ROWS = 90

@@ -11,6 +11,7 @@ starts. --small: the same on a CPU with small sizes, to see that it runs.
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import time
@@ -126,16 +127,22 @@ def time_to_loss(folder):
     ours = median(float(line["tokens_per_second"]) for line in rows if line["tokens_per_second"])
     log = next(folder.glob("nanogpt lr * seed * steps *")) / "log"
     theirs = bases_per_step / nanogpt_seconds(log.read_text())
-    our_seconds = row["our_tokens"] / ours
     their_seconds = row["nanogpt_tokens"] / theirs
+    lines = [
+        f"  nanoGPT's best: {row['nanogpt_bits']:.4f} bits, after {row['nanogpt_tokens']:,} bases "
+        f"at {theirs:,.0f} bases/s, {their_seconds:.1f} s"
+    ]
+    if not math.isfinite(row["our_tokens"]):
+        lines.append(f"  ours, at {ours:,.0f} bases/s, is not there by its end")
+        return lines
+    our_seconds = row["our_tokens"] / ours
     fewer = row["token_ratio"]
     less = their_seconds / our_seconds
-    return [
-        f"  nanoGPT's best: {row['nanogpt_bits']:.4f} bits, after {row['nanogpt_tokens']:,} bases "
-        f"at {theirs:,.0f} bases/s, {their_seconds:.1f} s",
+    lines.append(
         f"  ours is there after {row['our_tokens']:,.0f} bases at {ours:,.0f} bases/s, "
-        f"{our_seconds:.1f} s: {fewer:.1f} times fewer bases, {less:.1f} times less time",
-    ]
+        f"{our_seconds:.1f} s: {fewer:.1f} times fewer bases, {less:.1f} times less time"
+    )
+    return lines
 
 
 def nanogpt_seconds(log):
@@ -167,7 +174,9 @@ def main():
         print("\n".join(time_to_loss(args.out / "against")))
     summary = args.out / "flagship" / "summary.json"
     if summary.exists():
-        print(f"  flagship: {summary.read_text()}")
+        figures = json.loads(summary.read_text())
+        del figures["table"]
+        print("  flagship: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
 
 
 if __name__ == "__main__":

@@ -33,10 +33,13 @@ def read_bed(path, said):
 
 def bed_columns(path, said):
     """Yield (number of the line, its columns) of each line of a BED that is a row; said: a list
-    that gets a line on a header that names the columns. Dies at a damaged file.
+    that gets a line on a header that names the columns. Dies at a damaged file, and at one of
+    another format.
     """
     first = True
     for number, line in enumerate(read_lines(path), 1):
+        if first:
+            check_format(line, path)
         if not line.strip() or line.startswith(("#", "track ", "track\t", "browser ", "browser\t")):
             continue
         columns = line.split("\t") if "\t" in line else line.split()
@@ -45,6 +48,22 @@ def bed_columns(path, said):
         else:
             yield number, columns
         first = False
+
+
+def check_format(line, path):
+    """Die if one of the first lines of a file is of a format that is mistaken for BED."""
+    columns = line.split("\t")
+    other = ""
+    if line.startswith(">"):
+        other = "a FASTA"
+    elif line.startswith("##fileformat=VCF"):
+        other = "a VCF"
+    elif line.startswith("##gff") or (
+        len(columns) > 8 and columns[3].isdecimal() and not columns[1].strip().isdecimal()
+    ):
+        other = "a GTF or GFF"
+    if other:
+        die(f"{path} is {other}, and a BED is wanted: name, start, end, counted from 0")
 
 
 def is_header(columns):

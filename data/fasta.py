@@ -98,7 +98,7 @@ def die_of_no_fasta(text, path):
     first, _, _ = start.partition("\n")
     columns = first.split("\t")
     if len(columns) > 2 and columns[1].isdecimal() and columns[2].strip().isdecimal():
-        die(f"{path}: not a FASTA but a BED: give the FASTA of its genome")
+        die(f"{path}: not a FASTA but a BED: give a FASTA (score.py reads regions by --bed)")
     if first and not first.upper().strip("ACGTN \t"):
         die(
             f"{path}: not a FASTA, it does not start with '>' and a name: put a line before the "

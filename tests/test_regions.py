@@ -293,6 +293,9 @@ def test_other_regions_of_the_same_name_are_other_data(folder, tmp_path, bed):
         ("chrX\t100\t200\n", ("on chrX", "no region on")),
         ("chr1\tone\t200\n", ("line 1", "as in BED")),
         ("", ("holds no regions",)),
+        (">chr1\nACGT\n", ("is a FASTA", "a BED is wanted")),
+        ("##fileformat=VCFv4.2\nchr1\t5\t.\tA\tC\n", ("is a VCF",)),
+        ("chr1\tRefSeq\texon\t1\t9\t.\t+\t.\tgene_id\n", ("is a GTF",)),
     ),
 )
 def test_a_bed_that_cannot_be_trained_on(folder, tmp_path, bed, text, words):

@@ -21,6 +21,7 @@ MANY_PASSES = 20  # over the data of a genome, from which on a run says so
 SHOWN = ("all", "repeats", "unique", "elements")  # the losses in a line on an evaluation
 IN_TABLE = (*SHOWN, "flanks")  # and in the table at the end
 SCATTERED = 0.9  # windows less full are of scaffolds, so that even few bases are of many places
+MOSTLY_EMPTY = 0.25  # windows less full are far longer than what they hold
 FEW_BASES = 10_000  # of validation: the bits of so few differ by hundredths from others of its kind
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
@@ -94,6 +95,8 @@ class Progress:
             )
             if loader.trims:
                 line += f", {windows.fill:.0%} full (micro-batches end with their longest one)"
+            if windows.fill < MOSTLY_EMPTY:
+                line += "; a smaller block_size costs less and loses little"
             if len(loader.names) > 1:
                 line += f", {share:.1%} of the windows"
                 if mixture.later != mixture.shares and mixture.switch_step:

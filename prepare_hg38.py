@@ -468,9 +468,14 @@ def held_assembly(splits):
     """
     if assembly or not fasta:
         return assembly or "hg38"
+    return "hg38" if is_hg38(splits) else ""
+
+
+def is_hg38(splits):
+    """Whether the chromosomes that hg38 has are there, whole, and as long as its own."""
     rows = [row for split in splits.values() for row in split["chroms"] if row["name"] in HG38]
     same = [row.get("start", 0) == 0 and row["length"] == HG38[row["name"]] for row in rows]
-    return "hg38" if same and all(same) else ""
+    return bool(same) and all(same)
 
 
 def write_meta(sources, splits, work):
@@ -513,9 +518,8 @@ def print_advice(splits):
             "warning: no lower-case letters, so repeats are not known and bits of repeats and "
             "unique bases will be nan: a soft-masked FASTA has them (Ensembl's dna_sm)"
         )
-    lengths = [row["length"] for split in splits.values() for row in split["chroms"]]
-    if assembly == "hg38" and fasta and not set(lengths) <= set(HG38.values()):
-        print("warning: --assembly=hg38, but not all chromosomes are as long as in hg38")
+    if assembly == "hg38" and fasta and not is_hg38(splits):
+        print("warning: --assembly=hg38, but the chromosomes are not all hg38's, whole")
     if may_be_another_species(splits):
         print(
             f"warning: {assembly or 'this'} is not known to be hg38; if it is not human, hold out "

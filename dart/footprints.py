@@ -1,7 +1,7 @@
 """DART-Eval's Task 2, motif footprinting: is a motif in the middle of a background likelier than
 the same letters in another order? A tie counts as right here, unlike in Task 1. With the official
 motifs and backgrounds the sequences are the official ones, bit for bit. Beside the official
-controls there are stricter ones, which keep each pair of neighbours as well (keep_pairs).
+controls there are stricter ones, which keep each pair of neighbours as well (shuffle_pairs).
 """
 
 import math
@@ -71,49 +71,22 @@ def backgrounds_from(genome, elements, n=100):
 # ---- sequences
 
 
-def shufflable(motifs, said=None, keep_pairs=False):
-    """The motifs whose consensus has another order of its letters, the others left out: the
-    official code never ends at one such as AAAA. keep_pairs: an order that keeps pairs too.
-
-    said: a list that gets a line on those that are left out.
+def shuffle_letters(site, draws):
+    """Another order of a site's letters, the official control: a list, shuffled again for as long
+    as it is the site itself; None if the site is one letter alone, where the official code never
+    ends. site: a list of bases; draws: a random.Random.
     """
-    kept = []
-    left_out = []
-    for motif in motifs:
-        site = consensus(motif).tolist()
-        if keep_pairs:
-            has_other = shuffle_pairs(site, random.Random(0)) is not None
-        else:
-            has_other = len(set(site)) > 1
-        if has_other:
-            kept.append(motif)
-        else:
-            left_out.append(motif)
-    if left_out and said is not None:
-        why = "no other order keeps their consensus' pairs"
-        if not keep_pairs:
-            why = "their consensus is one letter alone"
-        names = listed([motif.name for motif in left_out], 5)
-        said.append(f"left out, for {why}: {names}")
-    return kept
-
-
-def check_motifs(motifs, keep_pairs=False):
-    """Die at a motif that is longer than the window, or whose consensus has no other order."""
-    for motif in motifs:
-        length = len(motif.matrix)
-        if length > WINDOW:
-            die(f"motif {motif.name} has {length:,} bases: a window has {WINDOW}: take it out")
-        if not shufflable([motif], keep_pairs=keep_pairs):
-            die(
-                f"motif {motif.name} is {decode(consensus(motif))}, which has no other order: "
-                "take it out"
-            )
+    if len(set(site)) == 1:
+        return None
+    other = site.copy()
+    while other == site:
+        draws.shuffle(other)
+    return other
 
 
 def shuffle_pairs(site, draws):
-    """Another order of a site's letters with the same pairs of neighbours, a list; None if TRIES
-    draws find none. site: a list of bases; draws: a random.Random.
+    """The same for a stricter control, which keeps the pairs of neighbours too; None if TRIES draws
+    find none.
 
     A walk from the first letter takes the letters that follow each in a random order; one that gets
     stuck before it has taken them all is drawn again, so that each order is as likely (Altschul and
@@ -132,24 +105,54 @@ def shuffle_pairs(site, draws):
     return None
 
 
-def shuffle_sites(sites, n, seed, keep_pairs=False):
+WHY_NONE = {  # why a shuffle finds no other order
+    shuffle_letters: "their consensus is one letter alone",
+    shuffle_pairs: "no other order keeps their consensus' pairs",
+}
+
+
+def shufflable(motifs, said=None, shuffle=shuffle_letters):
+    """The motifs of whose consensus a shuffle finds another order, the others left out.
+
+    said: a list that gets a line on those that are left out.
+    """
+    kept = []
+    left_out = []
+    for motif in motifs:
+        if shuffle(consensus(motif).tolist(), random.Random(0)) is None:
+            left_out.append(motif.name)
+        else:
+            kept.append(motif)
+    if left_out and said is not None:
+        said.append(f"left out, for {WHY_NONE[shuffle]}: {listed(left_out, 5)}")
+    return kept
+
+
+def check_motifs(motifs, shuffle=shuffle_letters):
+    """Die at a motif that is longer than the window, or whose consensus has no other order."""
+    for motif in motifs:
+        length = len(motif.matrix)
+        if length > WINDOW:
+            die(f"motif {motif.name} has {length:,} bases: a window has {WINDOW}: take it out")
+        if not shufflable([motif], shuffle=shuffle):
+            die(
+                f"motif {motif.name} is {decode(consensus(motif))}, which has no other order: "
+                "take it out"
+            )
+
+
+def shuffle_sites(sites, n, seed, shuffle=shuffle_letters):
     """Shuffled anew for each background: for each of the (L,) sites (n, L) uint8.
 
     The draws come in the official order: all sites for the first background, then all for the
-    second. A shuffle that gives the site itself is shuffled again. keep_pairs: by shuffle_pairs.
+    second.
     """
     draws = random.Random(seed)
     letters = [site.tolist() for site in sites]
     shuffled = [np.empty((n, len(site)), np.uint8) for site in sites]
     for row in bar(range(n), "shuffles"):
         for site, out in zip(letters, shuffled):
-            if keep_pairs:
-                other = shuffle_pairs(site, draws)
-            else:
-                other = site.copy()
-                while other == site:
-                    draws.shuffle(other)
-            out[row] = other
+            out[row] = shuffle(site, draws)
     return shuffled
 
 
@@ -165,16 +168,16 @@ def insert(backgrounds, site):
     return out
 
 
-def make_sequences(motifs, backgrounds, seed=0, keep_pairs=False):
+def make_sequences(motifs, backgrounds, seed=0, shuffle=shuffle_letters):
     """Yields for each motif (2, n, T) uint8: its consensus in the middle of the (n, T) backgrounds,
-    and there its letters shuffled, with keep_pairs its pairs of neighbours too. N stays N.
+    and there its letters shuffled. N stays N.
 
     With the official motifs, all of them and in their order, and the official backgrounds these
     are, bit for bit, the official sequences. Dies, before it yields, as check_motifs says.
     """
-    check_motifs(motifs, keep_pairs)
+    check_motifs(motifs, shuffle)
     sites = [consensus(motif) for motif in motifs]
-    shuffled = shuffle_sites(sites, len(backgrounds), seed, keep_pairs)
+    shuffled = shuffle_sites(sites, len(backgrounds), seed, shuffle)
     for site, others in zip(sites, shuffled):
         yield np.stack((insert(backgrounds, site), insert(backgrounds, others)))
 
@@ -190,15 +193,15 @@ def on_both_strands(bases):
 # ---- judging
 
 
-def judge_motifs(candidate, motifs, backgrounds, batch_size=128, seed=0, keep_pairs=False):
+def judge_motifs(candidate, motifs, backgrounds, batch_size=128, seed=0, shuffle=shuffle_letters):
     """How well a candidate knows each motif: a list of results, as rate_motif() has them, with the
     motif's name and its consensus, in the order of the motifs.
 
     candidate: of dart.zero_shot. backgrounds: (n, WINDOW) uint8. batch_size: sequences at a time.
-    keep_pairs: the stricter controls. Dies at motifs that make_sequences does not take.
+    shuffle: makes the controls. Dies at motifs that make_sequences does not take.
     """
     raw = log_likelihoods(candidate, on_both_strands(backgrounds), batch_size, "backgrounds")
-    sequences = make_sequences(motifs, backgrounds, seed, keep_pairs)
+    sequences = make_sequences(motifs, backgrounds, seed, shuffle)
     results = []
     for first in range(0, len(motifs), AT_ONCE):
         some = motifs[first : first + AT_ONCE]

@@ -14,6 +14,8 @@ from dart.footprints import (
     judge_motifs,
     read_backgrounds,
     shufflable,
+    shuffle_letters,
+    shuffle_pairs,
     summary,
 )
 from dart.motifs import read_motifs
@@ -24,25 +26,25 @@ from dart.zero_shot import windows_at_once
 def run(gpt, genome, checkpoint, settings):
     """Task 2. gpt: the model, a Candidate. settings: those of eval_dart.py, by name."""
     said = []
-    keep_pairs = settings.keep_pairs
+    shuffle = shuffle_pairs if settings.keep_pairs else shuffle_letters
     all_motifs = read_motifs(settings.motifs)
-    found = shufflable(all_motifs, said, keep_pairs)
+    found = shufflable(all_motifs, said, shuffle)
     if not found:
-        of_what = "pairs of letters" if keep_pairs else "letters"
+        of_what = "pairs of letters" if settings.keep_pairs else "letters"
         die(f"{settings.motifs} holds no motif with another order of its {of_what}: give others")
     n_motifs, n_backgrounds = how_many(settings, gpt.device.type, len(found))
     chosen = [found[i] for i in spaced(np.arange(len(found)), n_motifs)]
-    check_motifs(chosen, keep_pairs)
+    check_motifs(chosen, shuffle)
     sequences = choose_backgrounds(genome, n_backgrounds, checkpoint, settings, said)
     about = [f"motifs: {settings.motifs}, {len(chosen):,} of {len(all_motifs):,}", *said]
     about.append(notes.about_precision(gpt.precision))
-    if keep_pairs:
+    if settings.keep_pairs:
         about.append("controls keep the motifs' pairs of neighbours (official: letters alone)")
     results = Results(settings, checkpoint["step"], about)
     at_once = windows_at_once(settings, gpt.device.type)
     for candidate in likelihood_rows(gpt, count_markov(genome, settings.markov_order)):
         began = time.perf_counter()
-        judged = judge_motifs(candidate, chosen, sequences, at_once, keep_pairs=keep_pairs)
+        judged = judge_motifs(candidate, chosen, sequences, at_once, shuffle=shuffle)
         result = dict(summary(judged), by_motif=judged)
         results.record(candidate.name, "footprints", result, time.perf_counter() - began)
     print_footprints(results)

@@ -51,10 +51,7 @@ def read_checkpoint(path):
     if Path(path).is_dir():
         die(f"{path} is a folder: name the file of a checkpoint, such as {Path(path) / 'ckpt.pt'}")
     if not Path(path).is_file():
-        die(
-            f"no checkpoint {path}: train one first (python train.py ...), "
-            "or name the file of one by --ckpt=FILE"
-        )
+        die(f"no checkpoint {path}: train one first (python train.py ...), or name the file of one")
     try:
         if zipfile.ZipFile(path).testzip():  # torch.load does not look at the checksums
             raise ValueError("a wrong checksum")

@@ -22,7 +22,7 @@ SHOWN = ("all", "repeats", "unique", "elements")  # the losses in a line on an e
 IN_TABLE = (*SHOWN, "flanks")  # and in the table at the end
 SCATTERED = 0.9  # windows less full are of scaffolds, so that even few bases are of many places
 MOSTLY_EMPTY = 0.25  # windows less full are far longer than what they hold
-FEW_BASES = 10_000  # of validation: the bits of so few differ by hundredths from others of its kind
+FEW_BASES = 10_000  # of validation: a run with fewer says so
 SPIKE = 0.3  # bits by which a step's loss must exceed the last validation's to be logged as a spike
 
 
@@ -83,7 +83,7 @@ class Progress:
         if loader.trims:
             bases = f"{loader.per_step:,} windows"
         elif loader.bases_per_step != self.settings["batch_tokens"]:
-            bases += " (batch_tokens in whole windows)"
+            bases += " (batch_tokens, rounded to whole windows)"
         team.say(f"{steps} steps x {bases}, on")
         mixture = loader.mixture
         counts = mixture.before(steps)
@@ -96,7 +96,7 @@ class Progress:
             if loader.trims:
                 line += f", {windows.fill:.0%} full (micro-batches end with their longest one)"
             if windows.fill < MOSTLY_EMPTY:
-                line += "; a smaller block_size costs less and loses little"
+                line += "; a smaller block_size costs less"
             if len(loader.names) > 1:
                 line += f", {share:.1%} of the windows"
                 if mixture.later != mixture.shares and mixture.switch_step:

@@ -332,12 +332,12 @@ def test_stricter_controls_are_all_other_orders_of_the_same_pairs_and_equally_of
 def test_motifs_with_no_other_order_of_their_pairs_are_left_out(capsys):
     said = []
     motifs = [motif_of("ACGT", "once"), motif_of("ACAGCACT", "more")]
-    assert shufflable(motifs, said, keep_pairs=True) == motifs[1:]
+    assert shufflable(motifs, said, shuffle=shuffle_pairs) == motifs[1:]
     assert "once" in said[0] and "pairs" in said[0]
     rows = random_backgrounds(4)
     with pytest.raises(SystemExit):
-        next(make_sequences(motifs, rows, keep_pairs=True))
-    (pair,) = make_sequences(motifs[1:], rows, keep_pairs=True)
+        next(make_sequences(motifs, rows, shuffle=shuffle_pairs))
+    (pair,) = make_sequences(motifs[1:], rows, shuffle=shuffle_pairs)
     for real, control in zip(*pair):
         assert pairs_of(real.tolist()) == pairs_of(control.tolist())
         assert (real != control).any()

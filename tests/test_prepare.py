@@ -339,6 +339,17 @@ def test_known_bases_at_known_loci(tmp_path):
     assert (genome.meta["assembly"], genome.meta["min_gap"]) == ("", MIN_GAP)
 
 
+def test_a_genome_that_is_called_hg38_and_is_not(tmp_path, capsys, monkeypatch):
+    mine = write(tmp_path / "x.fa", ">chr1\nACGTACGT\n>chr21\nGATTACA\n")
+    prepare(fasta=mine, out=tmp_path / "a", assembly="hg38")
+    assert "warning: --assembly=hg38, but" in capsys.readouterr().out
+    monkeypatch.setattr(prepare_hg38, "HG38", {"chr1": 8, "chr21": 7})
+    prepare(fasta=mine, out=tmp_path / "b", assembly="hg38")
+    assert "--assembly=hg38, but" not in capsys.readouterr().out
+    prepare(fasta=mine, out=tmp_path / "c")
+    assert Genome(tmp_path / "c").meta["assembly"] == "hg38"
+
+
 def bgzf(content, size=7, whole=True):
     """bgzip's format: members that say their own size, then an empty one if it is whole."""
     members = []

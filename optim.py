@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
     Matrices of the same shape go through it together.
     """
 
-    def __init__(self, params, lr, momentum=0.95, weight_decay=0.0, dtype=torch.float32, qkv=()):
+    def __init__(self, params, lr, momentum=0.9, weight_decay=0.0, dtype=torch.float32, qkv=()):
         self.qkv = {id(p) for p in qkv}
         self.dtype = dtype
         by_shape = {}

@@ -90,7 +90,7 @@ head_lr = 0.004  # AdamW, for the output layer
 weight_decay = 0.0  # decoupled, for the matrices
 grad_clip = 1.0  # largest norm of the gradient; 0: no clipping
 warmup = 0.01  # share of max_iters to rise to the full rate, 3 steps at least
-cooldown = 0.45  # share of max_iters to fall linearly to zero
+cooldown = 0.7  # share of max_iters to fall linearly to zero
 # ---- looking at it
 log_interval = 10  # steps between lines in the log
 eval_interval = 100  # steps between evaluations; each one saves a checkpoint

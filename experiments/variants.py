@@ -51,7 +51,7 @@ for rate in (0.005, 0.01, 0.04, 0.08):
     setting(f"embed_lr {rate}", embed_lr=rate)
 for rate in (0.001, 0.01, 0.03):
     setting(f"head_lr {rate}", head_lr=rate)
-for share in (0.2, 0.7, 0.95):
+for share in (0.2, 0.45, 0.95):
     setting(f"cooldown {share}", cooldown=share)
 for share in (0.5, 0.1, 0):
     setting(f"repeats weigh {share}", repeat_weight=share)
@@ -217,6 +217,30 @@ def convolutions_and_stem():
 # ---- the block
 
 
+class BlockWithoutAttention(Block):
+    def __init__(self, config):
+        super().__init__(config)
+        self.attention = None
+
+    def forward(self, x, cos, sin, cache=None):
+        return x + self.mlp(norm(x))
+
+
+class NoAttentionFirst(model.GPT):
+    """The first block is its MLP alone: what stands before a base the stem has told it."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.blocks[0] = BlockWithoutAttention(config)
+        for name, p in self.blocks[0].named_parameters():
+            self.init_weight(f"blocks.0.{name}", p)
+
+
+@variant("no attention in the first block")
+def no_attention_first():
+    train.GPT = NoAttentionFirst
+
+
 class NoQKNorm(Attention):
     def forward(self, x, cos, sin, cache=None):
         B, T, D = x.shape
@@ -286,7 +310,7 @@ def with_momentum(momentum):
     return OtherMuon
 
 
-for momentum in (0.8, 0.9):
+for momentum in (0.8, 0.95):
 
     @variant(f"Muon momentum {momentum}")
     def muon_momentum(momentum=momentum):

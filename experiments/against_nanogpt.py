@@ -33,17 +33,22 @@ from markov import Markov
 from model import GPT, GPTConfig, base_nll
 
 ROOT = Path(__file__).resolve().parent.parent
+# heads: nanoGPT's; our_heads: as in config/laptop.py and config/hg38_mini.py
 # tokens: bases that nanoGPT sees; scored, final: bases scored on the way and at the end
 SCALES = {
     "cpu": dict(
-        size=dict(n_layer=4, n_head=3, n_embd=192, block_size=512),
+        size=dict(n_layer=4, n_embd=192, block_size=512),
+        heads=3,
+        our_heads=1,
         batch=16,
         tokens=9_830_400,
         scored=2**17,
         final=2**23,
     ),
     "gpu": dict(
-        size=dict(n_layer=6, n_head=3, n_embd=384, block_size=1024),
+        size=dict(n_layer=6, n_embd=384, block_size=1024),
+        heads=3,
+        our_heads=3,
         batch=64,
         tokens=104_857_600,
         scored=2**21,
@@ -136,6 +141,7 @@ class Comparison:
         self.gpu = args.scale == "gpu"
         self.device = "cuda" if self.gpu else "cpu"
         self.size = scale["size"]
+        self.scale = scale
         self.batch = scale["batch"]
         self.final_tokens = args.final or scale["final"]
         self.per_step = self.batch * self.size["block_size"]  # bases
@@ -190,6 +196,7 @@ class Comparison:
             folder.mkdir(parents=True, exist_ok=True)
             words = [
                 *self.size_words,
+                f"--n_head={self.scale['heads']}",
                 f"--out_dir={folder}",
                 "--dataset=dna",
                 f"--batch_size={self.batch}",
@@ -217,6 +224,7 @@ class Comparison:
             folder.mkdir(parents=True, exist_ok=True)
             words = [
                 *self.size_words,
+                f"--n_head={self.scale['our_heads']}",
                 f"--dataset={self.genome.folder.resolve()}",
                 f"--out_dir={folder}",
                 f"--seed={seed}",

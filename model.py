@@ -56,7 +56,7 @@ class Stem(nn.Module):
     first attention already knows which k-mer ends there.
     """
 
-    START = 0.25  # spread of a new detector's weights: over 16 bases its sum is then of size 1
+    INIT_STD = 0.25  # of a new detector's weights: over 16 bases its sum is then of size 1
 
     def __init__(self, config):
         super().__init__()
@@ -179,20 +179,21 @@ class GPT(nn.Module):
     def init_weight(name, p):
         """Draw the first value of a parameter.
 
-        Output layers start at zero: each block as the identity, the prediction as uniform.
+        Every layer that is named `out` starts at zero, and so does lm_head: each block as the
+        identity, the prediction as uniform.
         """
         if name.endswith(".out.weight") or name == "lm_head.weight":
             nn.init.zeros_(p)
         elif name == "wte.weight":
             nn.init.normal_(p, std=0.5)
         elif name == "stem.detect.weight":
-            nn.init.normal_(p, std=Stem.START)
+            nn.init.normal_(p, std=Stem.INIT_STD)
         else:
             nn.init.normal_(p, std=0.5 * p.size(1) ** -0.5)
 
     def matrices(self):
-        """The weights that Muon trains: the matrices of the blocks, and the stem's second one. What
-        else a block may get (a bias, a gain) is for AdamW.
+        """The weights that Muon trains: the matrices of the blocks, and the stem's second one.
+        Anything else that a block is given (a bias, a gain) is for AdamW.
         """
         return [p for p in (*self.blocks.parameters(), self.stem.out.weight) if p.ndim == 2]
 
@@ -217,7 +218,7 @@ class GPT(nn.Module):
         With a cache, idx are the tokens behind its first cache.pos ones, and cache.pos grows by T.
         """
         T = idx.size(1)
-        pos = cache.pos if cache else 0
+        pos = 0 if cache is None else cache.pos
         assert layer is None or 0 <= layer <= self.config.n_layer, (
             f"layer {layer} of {self.config.n_layer}"
         )
@@ -227,9 +228,11 @@ class GPT(nn.Module):
         x = self.embed(idx, cache)
         cos, sin = self.cos[pos : pos + T], self.sin[pos : pos + T]
         for i, block in enumerate(self.blocks[:layer]):
-            layer_cache = (cache.keys[i], cache.values[i], pos) if cache else None
+            layer_cache = None
+            if cache is not None:
+                layer_cache = (cache.keys[i], cache.values[i], pos)
             x = block(x, cos, sin, layer_cache)
-        if cache:
+        if cache is not None:
             cache.pos = pos + T
         return norm(x)
 

@@ -53,16 +53,16 @@ class Muon(torch.optim.Optimizer):
             buffer = self.state[p]["momentum"]
             buffer.lerp_(p.grad, 1 - momentum)
             updates.append(p.grad.lerp(buffer, momentum))  # Nesterov's look ahead
-        update = torch.stack(updates)
-        rows, cols = update.shape[-2:]
+        stacked = torch.stack(updates)
+        rows, cols = stacked.shape[-2:]
         if id(params[0]) in self.qkv:
-            rows //= 3
-        update = orthogonalize(update.view(-1, rows, cols).to(self.dtype))
-        update = update.view(len(params), -1, cols).type_as(params[0])
+            rows = rows // 3
+        orthogonal = orthogonalize(stacked.view(-1, rows, cols).to(self.dtype))
+        orthogonal = orthogonal.view(len(params), -1, cols).type_as(params[0])
         scale = max(1, rows / cols) ** 0.5  # a tall matrix takes a larger step, as in Jordan's code
-        for p, u in zip(params, update):
+        for p, update in zip(params, orthogonal):
             p.mul_(1 - lr * weight_decay)
-            p.add_(u, alpha=-lr * scale)
+            p.add_(update, alpha=-lr * scale)
 
 
 def matrix_optimizer(model, lr, weight_decay, precision):
@@ -126,7 +126,8 @@ class Optimizers:
             if state.get("kind", kind) != kind:  # an older checkpoint does not say
                 raise ValueError(f"it was trained by {state['kind']}, not {kind}")
             opt.load_state_dict(state)
-        # What a checkpoint says of its optimisers is what goes on, but for a changed setting.
+        # Momentum and betas are now the checkpoint's, so that its run goes on as it was. The rates
+        # follow from the settings at each step (set_rate), and so must weight_decay.
         for group in self.of_matrices.param_groups:
             group["weight_decay"] = self.weight_decay
 
@@ -135,7 +136,7 @@ def schedule(step, max_iters, warmup, cooldown):
     """The share of the full learning rate at a step: up, flat, then linearly down to zero.
 
     warmup, cooldown: shares of max_iters. The rise takes at least 3 steps: after a first step at
-    the full rate the loss of a wide model stood above 2 bits for a few more.
+    the full rate the loss of a wide model stood above 2 bits for a few steps more.
     """
     rising = (step + 1) / max(3, warmup * max_iters)
     falling = (max_iters - step) / max(1, cooldown * max_iters)

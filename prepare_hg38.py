@@ -241,7 +241,7 @@ def check_same(new, old):
     """Die unless a genome is the one that the folder holds already, soft-masked alike."""
     if new.fingerprint != old.fingerprint:
         die_of_another_genome(old.folder)
-    if new.repeats() != old.repeats():
+    if new.repeat_counts() != old.repeat_counts():
         die(
             f"{old.folder} already holds this genome, soft-masked in another way: choose another "
             "--out, or remove that folder"

@@ -6,7 +6,7 @@
 
 Every process sees the same settings; a step is the same bases however many processes share it.
 Typing the same command again continues the run that out_dir holds. Losses are per base: nats, and
-bits (nats / ln 2). The training loss is the weighted mean of a step, validation weighs nothing.
+bits (nats / ln 2). The training loss is the weighted mean of a step, validation is unweighted.
 """
 
 import math
@@ -57,7 +57,8 @@ from runtime.run_folder import RunFolder
 from runtime.team import Team, join_team
 from runtime.watch import check_packages
 
-# To add a setting: docs/how-it-works.md, "Settings".
+# The settings are globals of this file; configure() sets them, and returns them as a dict for those
+# who log, check or save them. To add one: docs/how-it-works.md, "Settings".
 # ---- the run
 out_dir = "out"  # where ckpt.pt (the last state), best.pt (the best) and log.csv go
 init_from = "auto"  # auto: resume or start | scratch | resume | a checkpoint to fine-tune
@@ -67,7 +68,7 @@ regions = ""  # a BED to train on beside all of the main genome; auto: the eleme
 region_share = 0.5  # share of windows on regions
 region_from = 0.7  # share of max_iters after which they are read; 0: from the start
 region_classes = True  # each class of the BED gets as many windows; False: each region does
-flank = 400  # bases read to either side of a region; if all fits, a window begins within them
+flank = 400  # bases to either side of a region; a window that could hold all begins within them
 seed = 1337  # of the initial weights and of the order of windows
 # ---- the model
 block_size = 1024  # bases of context
@@ -79,7 +80,7 @@ stem_width = 512  # detectors of the stem
 dropout = 0.0  # more than a few passes over the data may want some
 # ---- the batch
 batch_tokens = 2**20  # bases in a step, over all processes and micro-batches
-batch_size = 16  # windows in a micro-batch: halve it when memory runs out, nothing else changes
+batch_size = 16  # windows in a micro-batch: when memory runs out halve it, rounding alone changes
 rc = 0.5  # share of windows read on the other strand
 repeat_weight = 1.0  # weight of soft-masked bases in the training loss; evaluations do not weigh
 # ---- the optimiser
@@ -94,7 +95,7 @@ cooldown = 0.7  # share of max_iters to fall linearly to zero
 # ---- looking at it
 log_interval = 10  # steps between lines in the log
 eval_interval = 100  # steps between evaluations; each one saves a checkpoint
-eval_tokens = 2**22  # bases scored in an evaluation, the same ones every time and in every run
+eval_tokens = 2**22  # bases scored in an evaluation, the same ones in every run that has as many
 best_by = "all"  # loss that best.pt and patience go by: all | repeats | unique | elements ...
 patience = 0  # evaluations without a better best_by after which the run ends; 0: never
 keep_every = 0  # steps between checkpoints that are kept, as ckpt-STEP.pt; 0: none
@@ -182,16 +183,16 @@ class Loader:
         return names, Mixture(sources, shares, self.per_step, later, switch_step)
 
     def read(self, step):
-        """(micro-batches, weight_sum, bases) of a step.
+        """(micro-batches, weight_sum, n_bases) of a step.
 
         micro-batches: this process's, a list of uint8 (micro, block_size or less). weight_sum,
-        bases: the weights of all targets of the step, and how many they are, over all processes;
+        n_bases: the weights of all targets of the step, and how many they are, over all processes;
         what is cut off below is N, which weighs nothing.
         """
         batch = self.mixture.batch(step)
         raw = torch.from_numpy(batch)
         weight_sum = float(target_weights(raw).sum(dtype=torch.float64))
-        bases = int(is_base(raw).sum())
+        n_bases = int(is_base(raw).sum())
         if self.trims:
             batch = batch[np.argsort(quarters(batch), kind="stable")]
             rows = batch[self.team.rank :: self.team.world]  # of all lengths, for each process
@@ -204,7 +205,7 @@ class Loader:
             if self.trims:
                 some = some[:, : math.ceil(max(1, quarters(some).max()) * block_size / 4)]
             micro_batches.append(self.to_send(torch.from_numpy(some)))
-        return micro_batches, max(weight_sum, 1.0), bases
+        return micro_batches, max(weight_sum, 1.0), n_bases
 
     def to_send(self, tensor):
         """A tensor as it goes to the device fastest."""
@@ -217,12 +218,12 @@ class Loader:
         expected, future = self.coming
         if expected != step:
             future = self.thread.submit(self.read, step)
-        micro_batches, weight_sum, bases = future.result()
+        micro_batches, weight_sum, n_bases = future.result()
         self.coming = (None, None)
         if step + 1 < max_iters:
             self.coming = (step + 1, self.thread.submit(self.read, step + 1))
         device = self.team.device
-        return [raw.to(device, non_blocking=True) for raw in micro_batches], weight_sum, bases
+        return [raw.to(device, non_blocking=True) for raw in micro_batches], weight_sum, n_bases
 
 
 def remarks(genomes, data, settings):
@@ -316,17 +317,17 @@ def flops_per_base(model):
 def describe_run(settings, genomes):
     """What a checkpoint says of its run: settings, model, data, torch's version."""
     start = "scratch" if init_from in ("auto", "resume") else init_from
-    main, *others = [
+    data, *others = [
         describe_data(genome, name) for genome, name in zip(genomes, dataset_names(dataset))
     ]
     if others:
-        main["others"] = others
+        data["others"] = others
     if regions:
-        main["regions"] = md5_of(region_file(regions, genomes[0]))
+        data["regions"] = md5_of(region_file(regions, genomes[0]))
     return dict(
         model_args=model_settings(),
         config=dict(settings, init_from=start),
-        data=main,
+        data=data,
         torch=str(torch.__version__),
     )
 
@@ -422,7 +423,8 @@ def validation_of_all(genomes):
 
 def measured(windows):
     """{name: (M, block_size) bool}: the bases of each loss. unique: not soft-masked. elements:
-    regulatory ones, flanks: what is beside them. A loss that is added here is logged as well.
+    regulatory ones, flanks: what is beside them. A loss that is added here goes into log.csv and
+    summary.json; SHOWN of runtime/progress.py has those that are printed.
     """
     real = is_base(windows)
     unique = real & ((windows & REPEAT) == 0)
@@ -452,21 +454,21 @@ LOSSES = list(measured(np.empty(0, np.uint8)))
 
 
 @torch.no_grad()
-def evaluate(model, windows, rows, team=None):
+def evaluate(model, windows, windows_at_once, team=None):
     """Bits per base of windows, uint8 (M, block_size), for each of measured(): {"all": bits, ...}.
 
-    model: a GPT or a Markov model. rows: windows at a time. Bits are nan where is_known says no.
-    The processes of a team share the windows and all get the result; None if one of them was told
-    to stop.
+    model: a GPT or a Markov model. Bits are nan where is_known says no. The processes of a team
+    share the windows and all get the result; None if one of them was told to stop.
     """
     team = team or Team()
     sums = torch.zeros(len(LOSSES), 2, dtype=torch.float64)  # nats and bases of each
-    for i in range(team.rank * rows, len(windows), team.world * rows):
+    mine = range(team.rank * windows_at_once, len(windows), team.world * windows_at_once)
+    for i in mine:
         if team.signals:
             break
         # always a whole batch, the last one filled up with N: one shape, compiled once
-        x = np.full((rows, windows.shape[1]), N, np.uint8)
-        x[: len(windows) - i] = windows[i : i + rows]
+        x = np.full((windows_at_once, windows.shape[1]), N, np.uint8)
+        x[: len(windows) - i] = windows[i : i + windows_at_once]
         bases = torch.from_numpy(x & 7).to(team.device).long()
         with team.autocast:
             nats = base_nll(model, bases).cpu().double().numpy()
@@ -482,14 +484,14 @@ def evaluate(model, windows, rows, team=None):
     return bits
 
 
-def evaluate_and_save(learner, run, val_windows, rows, about, progress, folder, team):
+def evaluate_and_save(learner, run, val_windows, windows_at_once, about, progress, folder, team):
     """Score the model and save it, also as the best if it is the best on the main genome.
 
-    val_windows: of each genome, the main one first. rows: windows at a time. False, and nothing is
-    done, if a process was told to stop.
+    val_windows: of each genome, the main one first. False, and nothing is done, if a process was
+    told to stop.
     """
     learner.model.eval()
-    vals = [evaluate(learner.model, windows, rows, team) for windows in val_windows]
+    vals = [evaluate(learner.model, windows, windows_at_once, team) for windows in val_windows]
     learner.model.train()
     if None in vals:
         return False
@@ -613,7 +615,7 @@ def main(words=None):
     while True:
         if evaluation_is_due(run, last_step):
             if run.since_log:
-                run.since_log[-1].tolist()  # waits for a GPU that is still at it
+                run.since_log[-1].tolist()  # waits for the GPU: its seconds are training's
             run.seconds += clock.look(run)[0]
             stopped = not evaluate_and_save(
                 learner, run, val_windows, loader.micro, about, progress, folder, team
@@ -622,7 +624,7 @@ def main(words=None):
         if stopped or run.step == last_step or out_of_patience(run, team):
             break
 
-        batch, weight_sum, bases = loader.next(run.step)
+        batch, weight_sum, n_bases = loader.next(run.step)
         factor = schedule(run.step, max_iters, warmup, cooldown)
         learner.optimizers.set_rate(factor)
         if dropout:  # so that a resumed run drops what this one would have
@@ -632,7 +634,7 @@ def main(words=None):
             stopped = True
             break
         run.step += 1
-        run.bases += bases
+        run.bases += n_bases
         run.since_log.append(torch.stack(result))
         if run.step % log_interval == 0 or run.step in (1, max_iters):
             progress.steps(run, factor, clock, learner.scaler)

@@ -1,12 +1,12 @@
 """The models that stand beside ours in the tables. A further baseline is one more Candidate, or one
 more row(...), in one of the three lists here: zero_shot_rows and probe_rows of Task 1,
-likelihood_rows of Tasks 2 and 5. (Two tests have the list of all rows.)
+likelihood_rows of Tasks 2 and 5. (tests/test_eval_dart.py and tests/test_tasks.py list all rows.)
 
 A Candidate's model is any function of (B, T) tokens, the first of them the start symbol N = 4, to
 (B, T, 4) logits or log-probabilities of the base that follows each:
 
     def at_the_start(tokens):
-        return torch.zeros(*tokens.shape, 4)
+        return torch.zeros(*tokens.shape, 4, device=tokens.device)
 
     Candidate("uniform again", at_the_start)
 """

@@ -71,7 +71,7 @@ def describe_data(genome, name):
     chromosomes were for what, and their md5. Of a chromosome that is cut between splits, each has
     its part: chr1:0-900.
     """
-    about = dict(dataset=name, fingerprint=genome.fingerprint, repeats=genome.repeats())
+    about = dict(dataset=name, fingerprint=genome.fingerprint, repeats=genome.repeat_counts())
     about["source"] = genome.meta.get("source")
     about["md5"] = {}
     for split, rows in genome.meta["splits"].items():

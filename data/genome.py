@@ -71,9 +71,9 @@ class Genome:
     """A prepared genome, opened for reading. The bases are memory-mapped: none is read before it is
     used.
 
-    meta: what meta.json holds. chroms: name -> {split, offset, length, md5, gaps}; of a chromosome
-    that is cut between splits, its first part, with the length of all of it. fingerprint: one md5
-    over its letters, whatever their case, and how they are split.
+    meta: what meta.json holds. chroms: name -> {split, offset, length, md5, gaps}. Of a chromosome
+    that is cut between splits it is all of its first part but for the length, which is of the whole
+    chromosome. fingerprint: one md5 over its letters, whatever their case, and how they are split.
     Dies if the folder holds no prepared genome, or one whose files do not agree.
     """
 
@@ -83,7 +83,8 @@ class Genome:
             self.meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
             if self.meta["format"] not in READABLE:
                 found = self.meta["format"]
-                die(f"{folder}: format {found}, this code reads {FORMAT}: prepare it again")
+                readable = " and ".join(str(number) for number in READABLE)
+                die(f"{folder}: format {found}, this code reads {readable}: prepare it again")
             self._parts = {}  # name -> its rows, one for each split that holds some of it
             for split in SPLITS:
                 for row in self._rows(split):
@@ -110,7 +111,7 @@ class Genome:
         """What meta.json says of each chromosome of a split, in the order of the .bin."""
         return self.meta["splits"][split]["chroms"]
 
-    def repeats(self):
+    def repeat_counts(self):
         """How many soft-masked bases each split has, for telling maskings of one genome apart."""
         return [self.meta["splits"][split].get("repeats") for split in SPLITS]
 

@@ -13,10 +13,16 @@ class Windows:
     is resumed needs no state of the sampler.
 
     An epoch covers every stretch with windows laid end to end, so it reads each base once (but for
-    those that jitter leaves out). A stretch's phase is how many bases before the stretch its first
-    window begins, drawn anew for each epoch (below 0: within it, see lay); what hangs over a
-    stretch's ends is N. The windows come in random order, each on the other strand with
-    probability rc.
+    those that jitter leaves out). The phase is how many bases before its stretch the first window
+    begins, drawn anew for each epoch:
+
+        stretch              AAAAAAAAAAAAAAAAAAAAAAA
+        windows   |--phase---|
+                  [ window 0     )[ window 1     )[ window 2     )
+
+    What hangs over a stretch's ends is N. Below 0 the first window begins within the stretch, which
+    only jitter does. The windows come in random order, each on the other strand with probability
+    rc.
 
     bases: (n,) uint8. stretches: (S, 2) int64, as Genome.stretches gives them. stream: tells apart
     the draws of genomes that are trained on together. jitter: a stretch that fits into one window
@@ -30,7 +36,8 @@ class Windows:
         self.rc = rc
         self.stream = stream
         self.low, self.high = stretches.T
-        windows, self.phase_from, self.phase_to = lay(self.high - self.low, block_size, jitter)
+        lengths = self.high - self.low
+        windows, self.phase_from, self.phase_to = windows_per_stretch(lengths, block_size, jitter)
         self.first = np.cumsum(windows) - windows  # number of each stretch's first window
         self.per_epoch = int(windows.sum())
         self.fill = (self.high - self.low).sum() / max(self.per_epoch * block_size, 1)
@@ -48,7 +55,7 @@ class Windows:
             self._draws = (phase, order, flip)
         return self._draws
 
-    def at(self, first, count):
+    def places_of(self, first, count):
         """Where windows first ... first + count - 1 of the run lie: (starts, low, high, flipped),
         each (count,). A window is [start, start + block_size) in the .bin, its stretch is
         [low, high); flipped: it is read on the other strand.
@@ -78,7 +85,7 @@ class Windows:
 
     def read(self, first, count):
         """The (count, block_size) uint8 windows first ... first + count - 1 of the run."""
-        starts, low, high, flipped = self.at(first, count)
+        starts, low, high, flipped = self.places_of(first, count)
         out = np.full((count, self.block_size), N, np.uint8)
         for row, start, lo, hi in zip(out, starts, low, high):
             begin = max(start, lo)
@@ -88,7 +95,7 @@ class Windows:
         return out
 
 
-def lay(lengths, block_size, jitter=0):
+def windows_per_stretch(lengths, block_size, jitter=0):
     """How stretches of these lengths are covered by windows: (windows, lowest and highest phase) of
     each, (S,) int64.
 
@@ -103,10 +110,10 @@ def lay(lengths, block_size, jitter=0):
     """
     most = (lengths + 2 * block_size - 2) // block_size
     enough = (most - 1) * block_size - lengths  # the highest phase that one window less covers
-    fewer = 2 * (enough + 1) >= block_size
-    windows = np.where(fewer, most - 1, most)
-    phase_from = np.where(fewer, 0, enough + 1)
-    phase_to = np.where(fewer, enough, block_size - 1)
+    takes_fewer = 2 * (enough + 1) >= block_size
+    windows = np.where(takes_fewer, most - 1, most)
+    phase_from = np.where(takes_fewer, 0, enough + 1)
+    phase_to = np.where(takes_fewer, enough, block_size - 1)
     short = lengths <= block_size
     windows = np.where(short, 1, windows)
     phase_from = np.where(short, -np.minimum(jitter, lengths // 2), phase_from)

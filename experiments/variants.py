@@ -105,7 +105,7 @@ for start in (0.05, 0.5):
 
     @variant(f"stem starts at {start}")
     def stem_starts_at(start=start):
-        model.Stem.START = start
+        model.Stem.INIT_STD = start
 
 
 class NormedStem(Stem):

@@ -22,7 +22,7 @@ from data import (
     reverse_complement,
     rows_of_process,
 )
-from data.windows import lay
+from data.windows import windows_per_stretch
 from tests.conftest import write_genome
 
 
@@ -102,7 +102,7 @@ def test_every_base_once_an_epoch_and_never_across_a_gap(lengths, block, per_ste
     steps = -(-2 * windows.per_epoch // per_step)  # two epochs; batches straddle them
     taken = 0
     for step in range(steps):
-        start, low, high, flipped = windows.at(step * per_step, per_step)
+        start, low, high, flipped = windows.places_of(step * per_step, per_step)
         batch = batches.batch(step)
         for a, lo, hi, flip, row in zip(start, low, high, flipped, batch):
             if taken == windows.per_epoch:
@@ -119,7 +119,7 @@ def test_every_base_once_an_epoch_and_never_across_a_gap(lengths, block, per_ste
 
 @given(st.integers(1, 400), st.integers(1, 50))
 def test_a_stretch_has_as_many_windows_as_half_of_all_phases_need(length, block):
-    windows, low, high = (int(x[0]) for x in lay(np.array([length]), block))
+    windows, low, high = (int(x[0]) for x in windows_per_stretch(np.array([length]), block))
     if length <= block:
         assert (windows, low, high) == (1, 0, 0)
         return
@@ -133,7 +133,7 @@ def test_a_stretch_has_as_many_windows_as_half_of_all_phases_need(length, block)
 def test_a_short_stretch_begins_its_window_on_either_strand():
     windows = sampler([7, 16, 12, 9], 16, 4)[1]
     rows = windows.read(0, 40)
-    flipped = windows.at(0, 40)[3]
+    flipped = windows.places_of(0, 40)[3]
     assert 5 < flipped.sum() < 35
     real = rows & 7 < N
     assert real[:, 0].all() and (np.diff(real.astype(int), axis=1) <= 0).all()
@@ -170,11 +170,11 @@ def test_processes_share_a_step_without_overlap(world):
 def test_phase_differs_between_epochs_and_half_is_flipped():
     windows = sampler([100_050], 100, 1000)[1]
     n = windows.per_epoch
-    first, second = windows.at(0, n), windows.at(n, n)
+    first, second = windows.places_of(0, n), windows.places_of(n, n)
     assert len(set(first[0] % 100)) == 1 and first[0][0] % 100 != second[0][-1] % 100
     assert 0.45 < first[3].mean() < 0.55
-    assert not sampler([1000], 100, 10, rc=0.0)[1].at(0, 10)[3].any()
-    assert sampler([1000], 100, 10, rc=1.0)[1].at(0, 10)[3].all()
+    assert not sampler([1000], 100, 10, rc=0.0)[1].places_of(0, 10)[3].any()
+    assert sampler([1000], 100, 10, rc=1.0)[1].places_of(0, 10)[3].all()
 
 
 @settings(max_examples=60, deadline=None)
@@ -208,7 +208,7 @@ def test_genomes_of_a_mixture_are_drawn_each_for_itself():
     bases = np.random.default_rng(0).integers(0, 4, 5000).astype(np.uint8)
     stretches = np.array([[0, 5000]])
     one, other = (Windows(bases, stretches, 50, 7, stream=i) for i in (0, 1))
-    assert not np.array_equal(one.at(0, 20)[0], other.at(0, 20)[0])
+    assert not np.array_equal(one.places_of(0, 20)[0], other.places_of(0, 20)[0])
     mixture = Mixture([one, other], [0.5, 0.5], 10)
     expected = [one.read(15, 5), other.read(15, 5)]
     assert np.array_equal(mixture.batch(3), np.concatenate(expected))

@@ -23,11 +23,11 @@ from tests.conftest import one_line_error, run, write_genome
 def restored():
     """Puts back what a variant has exchanged."""
     before = [(module, dict(vars(module))) for module in (model, optim, train)]
-    start = model.Stem.START
+    start = model.Stem.INIT_STD
     yield
     for module, names in before:
         vars(module).update(names)
-    model.Stem.START = start
+    model.Stem.INIT_STD = start
 
 
 def losses(words=(), steps=5):

@@ -106,7 +106,7 @@ def test_a_pass_reads_each_base_of_a_region_once(folder):
     windows = Windows(genome.bases("train"), stretches, 64, seed=1, rc=0, jitter=10)
     starts = set()
     for epoch in range(30):
-        read = windows.at(epoch * windows.per_epoch, windows.per_epoch)
+        read = windows.places_of(epoch * windows.per_epoch, windows.per_epoch)
         seen = np.zeros(len(windows.bases), int)
         for start, low, high, _ in zip(*read):
             seen[max(start, low) : min(start + 64, high)] += 1
@@ -174,7 +174,7 @@ def test_held_out_regions_are_never_read(folder):
     )
     together.thread.shutdown()
     for windows in loader.mixture.sources[1:]:
-        starts, low, high, _ = windows.at(0, 50)
+        starts, low, high, _ = windows.places_of(0, 50)
         for start, lo, hi in zip(starts, low, high):
             assert allowed[max(start, lo) : min(start + 64, hi)].all()
     loader.thread.shutdown()

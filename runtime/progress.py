@@ -225,9 +225,8 @@ class Progress:
         say(f"\n{'validation, bits per base':26}" + "".join(f"{loss:>9}" for loss in IN_TABLE))
         for name, bits in rows.items():
             label = f"{name} (best order)" if name.startswith("Markov") else name
-            columns = [
-                bits.get(loss, math.nan) for loss in IN_TABLE
-            ]  # an old run lacks a newer loss
+            # an old run has not got a loss that is newer than it
+            columns = [bits.get(loss, math.nan) for loss in IN_TABLE]
             say(f"{label:26}" + "".join(f"{column:9.4f}" for column in columns))
         beside = [run.val.get(f"{place}_unique", math.nan) for place in ("elements", "flanks")]
         if math.isfinite(beside[0]):

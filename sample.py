@@ -273,8 +273,12 @@ def check_settings():
     ):
         if value < low:
             die(f"--{name}={value}: give at least {low}")
-    if temperature < 0 or top_k > LETTERS or not 0 <= seed < 2**63:
-        die("--temperature must be 0 or more, --top_k at most 4, --seed from 0 to 2**63 - 1")
+    if temperature < 0:
+        die(f"--temperature={temperature}: give at least 0")
+    if top_k > LETTERS:
+        die(f"--top_k={top_k}: give at most {LETTERS}")
+    if not 0 <= seed < 2**63:
+        die(f"--seed={seed}: give 0 to 2**63 - 1")
     check_output(out or "-", inputs=(ckpt,))
 
 

@@ -580,7 +580,9 @@ def stop_here(learner, run, about, folder, started_at, team):
     if team.leads and run.step > started_at:
         save_checkpoint(folder.last, make_checkpoint(learner, run, about, folder))
     line = f"stopped after step {run.step}"
-    if run.step > 0:
+    if run.step == 0:
+        line += ": nothing is saved yet, the same command begins anew"
+    else:
         same = "the same command"
         if init_from == "scratch":
             same += ", without --init_from=scratch,"

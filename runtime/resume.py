@@ -123,14 +123,15 @@ def resume(saved, source, learner, settings, about, team):
     if settings["init_from"] == "resume":  # what the run once started from stays what it was
         about["config"]["init_from"] = saved["config"]["init_from"]
     changes = "; ".join(differences(saved, about))
-    if changes and settings["init_from"] != "resume":
-        die(
-            f"{source} is another run ({changes}): give --out_dir another folder, "
-            "--init_from=resume to carry on, or --init_from=scratch to start over"
-        )
     model_there = dict(asdict(GPTConfig()), **saved["model_args"])  # it may lack newer settings
     model_there["dropout"] = settings["dropout"]  # may change, since it has no weights
-    if model_there != about["model_args"]:
+    same_model = model_there == about["model_args"]
+    if changes and settings["init_from"] != "resume":
+        ways = "give --out_dir another folder, "
+        if same_model:
+            ways += "--init_from=resume to carry on, "
+        die(f"{source} is another run ({changes}): {ways}or --init_from=scratch to start over")
+    if not same_model:
         why = f" ({changes})" if changes else ""
         die(f"{source} holds another model{why}: resume it with its own settings")
     try:

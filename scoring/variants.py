@@ -48,13 +48,17 @@ def read_variants(path):
         if line.startswith("#") or not line.strip():
             continue
         columns = line.split("\t")
-        if len(columns) < len(COLUMNS) or not columns[1].strip().isdecimal():
+        numbers = len(columns) > 2 and all(cell.strip().isdecimal() for cell in columns[1:3])
+        is_row = len(columns) >= len(COLUMNS) and columns[1].strip().isdecimal()
+        if empty and is_row and numbers and not columns[3].strip().isalpha():
+            is_row = False  # start and end, and a name where REF should be
+        if not is_row:
             found = " ".join(columns)[:60].strip()
             text = (
                 f"{path} line {number} is not {', '.join(COLUMNS)}, separated by tabs, as in VCF: "
                 f"{found!r}"
             )
-            if all(cell.strip().isdecimal() for cell in columns[1:3]) and len(columns) > 2:
+            if numbers:
                 text += "; a BED of regions is --bed"
             die(text)
         empty = False

@@ -224,9 +224,10 @@ def test_two_prompts_of_one_seed_draw_differently(monkeypatch):
         (("--ckpt=tests",), "is a folder"),
         (("--start=FILE:nowhere",), "cannot read"),
         (("--start=README.md",), "type --start=FILE:README.md"),
-        (("--top_k=5",), "--top_k at most 4"),
+        (("--top_k=5",), "--top_k=5: give at most 4"),
         (("--num_samples=0",), "at least 1"),
-        (("--seed=-1",), "--seed from 0"),
+        (("--seed=-1",), "--seed=-1: give 0"),
+        (("--temperature=-1",), "--temperature=-1.0: give at least 0"),
         (("--out=/no/such/folder/x.fa",), "no such folder"),
     ],
 )

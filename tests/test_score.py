@@ -343,8 +343,9 @@ def test_mistakes_with_variants(score, world, tmp_path):
     assert not out.exists() and not list(tmp_path.glob("*.tmp"))
     one_line_error(score(f"--vcf={vcf(tmp_path)}"), "no variants")
     one_line_error(score(f"--vcf={vcf(tmp_path, ('chr9', 5, '.', 'A', 'C'))}"), "can be scored")
-    (tmp_path / "a.bed").write_text("chr21\t5\t10\n")
-    one_line_error(score(f"--vcf={tmp_path / 'a.bed'}"), "line 1", "CHROM", "a BED")
+    for more in ("", "\tELEMENT7\t0\t.\t5\t10\t0\tdELS"):
+        (tmp_path / "a.bed").write_text(f"chr21\t5\t10{more}\n")
+        one_line_error(score(f"--vcf={tmp_path / 'a.bed'}"), "line 1", "CHROM", "a BED")
     one_line_error(score(f"--vcf={vcf(tmp_path, right)}", "--flank=40"), "--flank", "31")
 
 

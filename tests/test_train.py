@@ -232,8 +232,7 @@ def test_another_run_in_the_folder_is_refused(whole, genome_folder, tmp_path):
     before = (out / "ckpt.pt").read_bytes()
     one_line_error(
         train(genome_folder, out, "--n_layer=3"),
-        "n_layer is 2 there and 3 here",
-        "--init_from=scratch",
+        "n_layer is 2 there and 3 here): give --out_dir another folder, or --init_from=scratch",
     )
     other = write_genome(
         tmp_path / "other",

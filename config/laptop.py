@@ -1,6 +1,6 @@
 # Real DNA on a CPU: 1.8M parameters in matrices, 512 bases of context, 8.2 million bases.
 # Its data: python prepare_hg38.py --chroms=chr19,chr21,chr22 --out=data/taste
-# Two older CPU cores: 23 minutes, two with AMX: 5 (both from measured rates); 2 GB.
+# Two CPU cores with AMX: 5 minutes; older ones: 23, with three heads (measured rates); 2 GB.
 # 1.78 bits per base on pieces of hg38 (experiments/README.md).
 out_dir = "out-laptop"
 dataset = "taste"

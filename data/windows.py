@@ -20,9 +20,8 @@ class Windows:
         windows   |--phase---|
                   [ window 0     )[ window 1     )[ window 2     )
 
-    What hangs over a stretch's ends is N. Below 0 the first window begins within the stretch, which
-    only jitter does. The windows come in random order, each on the other strand with probability
-    rc.
+    What hangs over a stretch's ends is N. A phase below 0, which only jitter draws, begins within
+    the stretch. The windows come in random order, each on the other strand with probability rc.
 
     bases: (n,) uint8. stretches: (S, 2) int64, as Genome.stretches gives them. stream: tells apart
     the draws of genomes that are trained on together. jitter: a stretch that fits into one window

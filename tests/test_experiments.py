@@ -14,6 +14,7 @@ from experiments import inside, mixing, pieces, relatives, scaling
 from experiments.against_nanogpt import always_ahead, seen_before, tokens_to
 from experiments.bench import memory
 from experiments.variants import VARIANTS, spectral_loss
+from figures.demo import print_table
 from model import GPTConfig, base_nll
 from runtime.run_folder import log_columns
 from tests.conftest import one_line_error, run, write_genome
@@ -102,6 +103,16 @@ def test_every_variant_trains(name, genome_folder, tmp_path):
     done = run("-m", "experiments.ablate", name, *words)
     summary = tmp_path / f"{name.replace('/', '_')} seed 1337" / "summary.json"
     assert done.returncode == 0 and summary.exists(), done.stdout + done.stderr
+
+
+def test_the_demos_table_says_which_order_is_the_best_in_task_1(capsys):
+    bits = dict.fromkeys(("bigram", "Markov 12"), {"all": 1.9, "repeats": 1.8, "unique": 2.0})
+    rate = {"accuracy": 0.73, "low": 0.7, "high": 0.76, "ties": 0, "pairs": 10}
+    scores = {"bigram": ("bigram", rate), "Markov": ("Markov order 10", rate)}
+    print_table(bits, scores)
+    bigram, markov = [line for line in capsys.readouterr().out.split("\n") if "0.730" in line]
+    assert "order" not in bigram
+    assert markov.startswith("Markov 12") and markov.endswith("(order 10)")
 
 
 def test_tokens_to():

@@ -273,14 +273,17 @@ def run_variants(model, genome, path, at_once, bar):
     return chroms
 
 
-def run_saturation(model, genome, at_once, bar):
+def run_saturation(model, genome, at_once, precision, bar):
     """Write a row for every other base at each place of a locus. Returns its chromosome."""
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it may plan anew for every length of the cache
     chrom, start, end = parse_locus(saturate)
     bases = read_locus(saturate, genome, "saturate")
     name = genome.find(chrom)
     after = behind_a_base(model)
     bar.reset(2 * (end - start))
-    forward, reverse = saturate_region(model, genome, name, start, end, after, at_once, bar)
+    forward, reverse = saturate_region(
+        model, genome, name, start, end, after, at_once, precision, bar
+    )
     with open_output(out) as file:
         write_row(file, "chrom", "start", "end", "ref", "alt", "llr_forward", "llr_reverse", "llr")
         for i, base in enumerate(bases.tolist()):
@@ -300,7 +303,7 @@ def main(words=None):
     """Score. words: of a command line, those that Python was started with by default."""
     settings = configure(globals(), words)
     check_settings(settings)
-    torch_device, _, autocast = pick_device(device, dtype)
+    torch_device, precision, autocast = pick_device(device, dtype)
     torch.set_float32_matmul_precision("highest")  # float32 means it
     model, checkpoint = load_model(ckpt, torch_device)
     check_model(model)
@@ -311,7 +314,7 @@ def main(words=None):
     counting = tqdm(unit=" bases", unit_scale=True, disable=None, leave=False, delay=1)
     with tempfile.TemporaryDirectory() as folder, autocast, counting as bar:
         if saturate:
-            chroms = run_saturation(model, genome, at_once, bar)
+            chroms = run_saturation(model, genome, at_once, precision, bar)
         elif vcf:
             path = open_input(vcf, "vcf", folder)
             chroms = run_variants(model, genome, path, at_once, bar)

@@ -209,9 +209,10 @@ class Loader:
 
     def to_send(self, tensor):
         """A tensor as it goes to the device fastest."""
+        tensor = tensor.contiguous()
         if self.team.device.type == "cuda":
             return tensor.pin_memory()
-        return tensor.contiguous()
+        return tensor
 
     def next(self, step):
         """What read(step) gives, on the device; the step after it is read meanwhile."""
@@ -276,7 +277,8 @@ def build_model(team):
     elif wanted:
         team.say(
             "going on without compile, slower and in more memory: it needs a C++ compiler and "
-            "Python.h (apt install g++ python3-dev) and is not for a Mac's GPU"
+            "Python.h (apt install g++ python3-dev), on a GPU Triton too, and is not for a Mac's "
+            "GPU or one older than a V100"
         )
     return model
 
@@ -588,6 +590,8 @@ def stop_here(learner, run, about, folder, started_at, team):
             same += ", without --init_from=scratch,"
         line += f", which {folder.last} holds: {same} goes on from there"
     team.say(line)
+    team.wait_for_all()  # torchrun ends all processes as soon as one has ended
+    team.leave()
     number = team.signals[0] if team.signals else signal.SIGTERM  # another process got the signal
     sys.exit(128 + number)
 

@@ -55,8 +55,8 @@ def explain(kind, error):
     on_cpu = "can't allocate memory" in str(error)  # torch's too, a RuntimeError
     if issubclass(kind, MemoryError) or on_gpu or on_cpu:
         return (
-            "error: out of memory: halve batch_size, which costs speed alone; if it is 1, "
-            "lower block_size or the size of the model"
+            "error: out of memory: halve batch_size, which costs speed alone (where it is 0, give "
+            "16); if it is 1, lower block_size or the size of the model"
         )
     if issubclass(kind, OSError) and error.errno is not None:
         if error.filename:

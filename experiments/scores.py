@@ -70,7 +70,7 @@ def both_strands(scores):
 def compare_saturation(model, genome, chrom, start, n, flank, batch_size):
     """All changes of n bases by saturate, against a window for each of them."""
     after = model.config.block_size // 8
-    found = saturate(model, genome, chrom, start, start + n, after, batch_size, BAR)
+    found = saturate(model, genome, chrom, start, start + n, after, batch_size, torch.float32, BAR)
     mean = (found[0] + found[1]) / 2
     letters = decode(genome.fetch(chrom, start, start + n) & 7)
     changes = []

@@ -1,5 +1,6 @@
 """Which device and number format to compute in, and what the machine can do."""
 
+import importlib.util
 import math
 import os
 import re
@@ -94,10 +95,15 @@ def autocast_for(device, precision):
 def has_compiler(device):
     """Whether torch.compile can work here; it does not yet on a Mac's GPU.
 
-    It needs Python.h, and a C++ compiler (on a GPU a C compiler).
+    It needs Python.h, and a C++ compiler (on a GPU a C compiler, Triton, which torch for Windows
+    comes without, and compute capability 7.0).
     """
     if device.type == "mps":
         return False
+    if device.type == "cuda":
+        too_old = torch.cuda.get_device_capability(device) < (7, 0)
+        if too_old or importlib.util.find_spec("triton") is None:
+            return False
     if device.type == "cpu":
         names = [os.environ.get("CXX"), "g++", "c++", "clang++"]
     else:

@@ -68,6 +68,10 @@ class Team:
         for p, gradient in zip(parameters, gradients):
             p.grad = gradient.view_as(p)
 
+    def wait_for_all(self):
+        """Wait until every process is here."""
+        self.sum(torch.zeros(1))
+
     def leave(self):
         """End the messages between processes, and let Ctrl-C end this one at once again."""
         catch_signals(False)

@@ -1,13 +1,19 @@
 """The benchmark: what its rows say, and that its quick form runs."""
 
+import argparse
 import json
 import math
+import os
+import time
 
 import pytest
 import torch
 
+import model
+from experiments import gpu
 from experiments.bench import measure
 from experiments.bench.measure import Table
+from experiments.bench.training import CudnnAttention
 from tests.conftest import one_line_error, run
 
 
@@ -35,6 +41,58 @@ def test_calls_counts_calls(monkeypatch):
 def test_the_spread_is_of_ratios_within_a_turn():
     turns = [{"a": 2.0, "b": 1.0}, {"a": 10.0, "b": 20.0}]
     assert measure.ratio_spread(turns, "a", "b") == (0.5, 2.0)
+
+
+def test_rows_are_in_the_file_as_they_come(tmp_path):
+    path = tmp_path / "rows.json"
+    table = Table(path=path)
+    for n in (1, 2):
+        table.row("train", "a rate", n, "bases/s")
+        rows = json.loads(path.read_text())
+        assert [row["value"] for row in rows] == list(range(1, n + 1))
+        assert rows[0]["ratio"] is None
+
+
+def test_attention_is_chosen_where_the_compiler_sees_it():
+    """cuDNN has no attention on a CPU: whoever asks for it gets an error, and not the model that
+    was compiled before.
+    """
+    config = model.GPTConfig(block_size=8, n_layer=1, n_head=1, n_embd=8)
+    tokens = torch.zeros(1, 8, dtype=torch.long)
+    usual, cudnn = model.GPT(config), CudnnAttention(config)
+    for gpt in (usual, cudnn):
+        gpt.compile(backend="aot_eager", dynamic=False)
+    assert usual(tokens).shape == (1, 8, 4)
+    with pytest.raises(RuntimeError):
+        cudnn(tokens)
+
+
+def test_a_part_that_takes_too_long_ends_with_what_it_started(tmp_path):
+    child = tmp_path / "child"
+    code = (
+        "import subprocess, sys, time; "
+        "sleeper = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+        f"open({str(child)!r}, 'w').write(str(sleeper.pid)); time.sleep(60)"
+    )
+    args = argparse.Namespace(out=tmp_path, slower=2.0)
+    ended, seconds = gpu.run(gpu.Part("a part", ["-c", code], 1), args)
+    assert ended == "cut off after 2 s" and seconds < 30
+    pid = int(child.read_text())
+    for _ in range(100):
+        if not is_running(pid):
+            break
+        time.sleep(0.1)
+    assert not is_running(pid)
+
+
+def is_running(pid):
+    """Whether a process is there, and not only waits to be collected."""
+    try:
+        os.kill(pid, 0)
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(") ", 1)[1][0] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
 
 
 @pytest.mark.parametrize("part", ("loader", "eval"))

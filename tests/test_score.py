@@ -385,6 +385,14 @@ def test_saturation_is_the_difference_of_two_sequences(score, model, world, tmp_
         assert float(row["llr"]) == pytest.approx((forward + reverse) / 2, abs=2e-4)
 
 
+def test_saturation_in_16_bits_is_about_the_same(score):
+    locus = "--saturate=chr22:340-380"
+    exact, rounded = score(locus), score(locus, "--dtype=bfloat16")
+    assert exact.returncode == 0 and rounded.returncode == 0, rounded.stderr
+    scores = [[float(row["llr"]) for row in rows_of(done.stdout)] for done in (exact, rounded)]
+    assert len(scores[0]) == 120 and np.corrcoef(scores)[0, 1] > 0.99
+
+
 # ---- embeddings
 
 

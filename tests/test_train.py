@@ -2,12 +2,14 @@
 
 import csv
 import fcntl
+import importlib.util
 import math
 import os
 import resource
 import shutil
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import train as script
 from data import Genome, N, eval_windows
 from markov import Markov
 from model import GPT, GPTConfig, base_nll
+from runtime.device import has_compiler
 from tests.conftest import ROOT, one_line_error, random_dna, run, write_genome
 
 TINY = (
@@ -538,6 +541,17 @@ def test_a_diverging_run_stops_and_keeps_the_last_good_checkpoint(genome_folder,
     one_line_error(out, "lower learning_rate")
     if (tmp_path / "ckpt.pt").exists():
         assert all(torch.isfinite(p).all() for p in load(tmp_path / "ckpt.pt")["model"].values())
+
+
+@pytest.mark.parametrize(
+    "capability, triton, can", [((8, 9), True, True), ((8, 9), False, False), ((6, 1), True, False)]
+)
+def test_a_gpu_compiles_with_triton_and_if_it_is_new_enough(monkeypatch, capability, triton, can):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: triton or None)
+    monkeypatch.setattr(shutil, "which", lambda name: name)
+    monkeypatch.setattr(Path, "is_file", lambda path: True)
+    assert has_compiler(torch.device("cuda")) is can
 
 
 def test_without_a_compiler_compile_steps_aside(genome_folder, tmp_path):

@@ -9,10 +9,8 @@ above 1 where we are better than the anchor. MFU counts 6 N + 12 n_layer n_embd 
 base: full attention, causal skipping not credited.
 """
 
-import json as jsonlib
 import os
 import sys
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as train.py has it
 
@@ -52,7 +50,10 @@ def main():
     configure(globals(), words)
     if rounds < 1 or seconds <= 0 or megabases < 1:
         die("rounds and megabases start at 1, seconds is above 0")
-    table = Table(min(rounds, 2), min(seconds, 0.5)) if quick else Table(rounds, seconds)
+    if quick:
+        table = Table(min(rounds, 2), min(seconds, 0.5), json)
+    else:
+        table = Table(rounds, seconds, json)
     team = Team(0, 1, *pick_device(device, dtype))
     name = machine_peak(team.device)[0]
     threads = torch.get_num_threads()
@@ -69,15 +70,6 @@ def main():
         measure_prepare(table, megabases, quick)
     if "eval" in parts:
         measure_evaluation(table, team, quick)
-    if json:
-        write_rows(table.rows, json)
-
-
-def write_rows(rows, path):
-    """Write the rows as JSON; nan becomes null, which JSON knows."""
-    text = jsonlib.dumps(rows)
-    plain = jsonlib.loads(text, parse_constant=lambda nan: None)
-    Path(path).write_text(jsonlib.dumps(plain, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Timing in turns, and the rows of the table."""
 
+import json
 import math
 import time
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -11,12 +13,13 @@ LOWER_IS_BETTER = {"s", "ms", "MB", "GB", "of the step"}
 
 class Table:
     """Rows of the benchmark, printed as they come. rounds: turns of a timing; seconds: of each
-    measurement in a turn.
+    measurement in a turn. path: a JSON file for the rows so far; "": none.
     """
 
-    def __init__(self, rounds=3, seconds=4.0):
+    def __init__(self, rounds=3, seconds=4.0, path=""):
         self.rounds = rounds
         self.seconds = seconds
+        self.path = path
         self.rows = []
 
     def row(self, part, case, value, unit, anchor="", anchor_value=math.nan, spread=None):
@@ -46,6 +49,8 @@ class Table:
         if spread:
             line += f" ({spread[0]:.2f}-{spread[1]:.2f} over the turns)"
         print(line, flush=True)
+        if self.path:
+            write_rows(self.rows, self.path)
 
     def calls(self, run, device):
         """Calls of run() a second, for about self.seconds."""
@@ -72,6 +77,13 @@ class Table:
     def rate(self, device, run):
         """Calls of run() a second, the median over the rounds."""
         return median(turn["it"] for turn in self.turns(device, {"it": run}))
+
+
+def write_rows(rows, path):
+    """Write the rows as JSON; nan becomes null, which JSON knows."""
+    text = json.dumps(rows)
+    plain = json.loads(text, parse_constant=lambda nan: None)
+    Path(path).write_text(json.dumps(plain, indent=1) + "\n")
 
 
 def medians(turns):

@@ -1,6 +1,6 @@
 """A training step, ours and nanoGPT's: bases a second, where its time goes, its memory."""
 
-from contextlib import nullcontext, redirect_stdout
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,14 +34,11 @@ QUICK_CASES = {"128x8": (TINY, 128, 8)}
 class Ours:
     """Our model and optimisers as train.py builds them, and its step."""
 
-    def __init__(self, size, batch, compiled, team, gpt=model.GPT, attention=None):
-        """gpt: the class of the model. attention: the one backend of attention to use; None:
-        torch's choice.
-        """
+    def __init__(self, size, batch, compiled, team, gpt=model.GPT):
+        """gpt: the class of the model."""
         words = [f"--{key}={value}" for key, value in size.items()]
         train.configure(vars(train), [*words, f"--compile={compiled}"])
         train.GPT = gpt
-        self.attention = attention
         self.team = team
         self.batch = batch
         self.weight_sum = float(train.target_weights(batch).sum())
@@ -50,8 +47,7 @@ class Ours:
         train.GPT = model.GPT
 
     def step(self):
-        with sdpa_kernel(self.attention) if self.attention else nullcontext():
-            train.train_step(self.learner, self.batch[None], self.weight_sum, self.team)
+        train.train_step(self.learner, self.batch[None], self.weight_sum, self.team)
 
     def loss(self):
         with self.team.autocast:
@@ -71,11 +67,18 @@ class Bfloat16Residual(model.GPT):
         return super().embed(idx, cache).to(torch.bfloat16)
 
 
-VARIANTS = {"bfloat16 residual": dict(gpt=Bfloat16Residual)}
-GPU_VARIANTS = {  # kinds of attention that a CPU has not
-    "cuDNN's attention": dict(attention=SDPBackend.CUDNN_ATTENTION),
-    "flash attention": dict(attention=SDPBackend.FLASH_ATTENTION),
-}
+class CudnnAttention(model.GPT):
+    """Attention by cuDNN, where torch's own choice is as a rule FlashAttention. It is chosen inside
+    the model, since a compiled model keeps what it was compiled with, whatever is chosen around it.
+    """
+
+    def forward(self, idx, cache=None):
+        with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
+            return super().forward(idx, cache)
+
+
+VARIANTS = {"bfloat16 residual": Bfloat16Residual}
+GPU_VARIANTS = {"cuDNN's attention": CudnnAttention}  # from an A100 on
 
 
 class Theirs:
@@ -151,6 +154,11 @@ def matmul_rate(table, team, quick):
     return rate
 
 
+def has_fast_attention(device):
+    """Whether GPU_VARIANTS run on a device."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def make_trainers(size, batch, team, options):
     """{name: a function that builds it} of what is timed; on a GPU only what is compiled, where it
     can compile.
@@ -172,17 +180,16 @@ def make_trainers(size, batch, team, options):
                 makers[name] = partial(Theirs, clone, of_64, batch, compiled, team)
         if options.variants:
             variants = dict(VARIANTS)
-            if team.device.type == "cuda":
+            if has_fast_attention(team.device):
                 variants.update(GPU_VARIANTS)
-            for name, changes in variants.items():
-                makers[f"ours, {name}, {how}"] = partial(
-                    Ours, size, batch, compiled, team, **changes
-                )
+            for name, gpt in variants.items():
+                makers[f"ours, {name}, {how}"] = partial(Ours, size, batch, compiled, team, gpt)
     return makers
 
 
 def measure_case(table, team, options, matmul, shape, block_size, micro):
     """Rows of one size of model, context and micro-batch; returns our bases a second."""
+    torch.compiler.reset()  # torch compiles a function for 8 shapes, then no more
     device = team.device
     case = f"{shape['n_layer']} x {shape['n_embd']}, block {block_size}, micro-batch {micro}"
     batch = torch.randint(4, (micro, block_size), dtype=torch.uint8, device=device)

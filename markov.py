@@ -1,4 +1,4 @@
-"""Markov models of DNA: the floors that a GPT has to beat. They take and return what a GPT does.
+"""Markov models of DNA: the baselines that a GPT has to beat. They take and return what a GPT does.
 Imports torch and model.py.
 """
 

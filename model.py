@@ -13,12 +13,12 @@ from torch import nn
 
 LETTERS = 4  # A, C, G, T: tokens 0 to 3, inputs and targets
 N = 4  # the token that is an input and never a target
-HEAD_ROWS = 8  # the four letters, padded because a GPU's matrix units like multiples of eight
+OUTPUT_ROWS = 8  # the four letters, padded because a GPU's matrix units like multiples of eight
 
 
 @dataclass
 class GPTConfig:
-    block_size: int = 1024  # tokens of context: the start symbol, then bases
+    block_size: int = 1024  # bases of context, each of them predicted
     n_layer: int = 12
     n_head: int = 6  # heads of 128 for n_embd = 768
     n_embd: int = 768
@@ -34,7 +34,9 @@ def norm(x):
 
 
 def rotate(x, cos, sin):
-    """Rotary position embedding (Su et al., 2021): x (B, heads, T, head), tables (T, head / 2)."""
+    """Rotary position embedding (Su et al., 2021): x (B, heads, T, head_size), cos and sin
+    (T, head_size / 2). Channel i of a head's first half is turned with channel i of its second.
+    """
     a, b = x.chunk(2, -1)
     return torch.cat((a * cos + b * sin, b * cos - a * sin), -1)
 
@@ -56,7 +58,7 @@ class Stem(nn.Module):
     first attention already knows which k-mer ends there.
     """
 
-    INIT_STD = 0.25  # of a new detector's weights: over 16 bases its sum is then of size 1
+    INIT_STD = 0.25  # of a new detector's weights: its sum over 16 bases is then of size 1
 
     def __init__(self, config):
         super().__init__()
@@ -81,16 +83,19 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.n_embd, config.n_embd, bias=False)
 
     def forward(self, x, cos, sin, cache=None):
-        """x (B, T, n_embd) -> (B, T, n_embd). cos, sin: (T, head / 2), of the tokens' positions.
+        """x (B, T, n_embd) -> (B, T, n_embd). cos, sin: (T, head_size / 2), of the tokens'
+        positions.
 
-        cache: this layer's keys and values, (B, n_head, block_size, head) each, and how many tokens
-        they hold; None in training.
+        cache: this layer's keys and values, (B, n_head, block_size, head_size) each, and how many
+        tokens they hold; None in training.
         """
         B, T, D = x.shape
         heads = self.qkv(x).view(B, T, 3 * self.n_head, D // self.n_head)
+        # queries and keys stay one tensor of 2 n_head heads, so that both are normalised (QK-norm)
+        # and rotated in one go
         qk, v = heads.transpose(1, 2).split((2 * self.n_head, self.n_head), 1)
-        qk = rotate(norm(qk), cos, sin).type_as(v)  # queries and keys normalised: QK-norm
-        q, k = qk.chunk(2, 1)  # (B, n_head, T, head) each, as v
+        qk = rotate(norm(qk), cos, sin).type_as(v)
+        q, k = qk.chunk(2, 1)  # (B, n_head, T, head_size) each, as v
         if cache is None:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
@@ -98,18 +103,18 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).reshape(B, T, D))
 
     def attend_to_cache(self, q, k, v, keys, values, pos):
-        """Attention of T new tokens to the `pos` cached ones and to each other.
-
-        Their keys and values are written behind those in the cache.
+        """Write the keys and values of T new tokens behind the `pos` cached ones, in place; then
+        let each new token attend to all of those up to itself.
         """
         T = q.size(2)
         keys[:, :, pos : pos + T] = k
         values[:, :, pos : pos + T] = v
         k, v = keys[:, :, : pos + T], values[:, :, : pos + T]
-        if pos == 0:
+        if pos == 0:  # is_causal takes the first query to stand at the first key
             return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        if T == 1:
+        if T == 1:  # one token may see everything
             return F.scaled_dot_product_attention(q, k, v)
+        # query i stands at key pos + i, and sees the keys up to there
         mask = torch.ones(T, pos + T, dtype=torch.bool, device=q.device).tril(pos)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
@@ -141,8 +146,9 @@ class Cache:
     """What a model keeps of the tokens that it has read, so that the next ones cost less.
 
     tokens: (batch, stem_bases - 1 + block_size). It starts with N's, as if nothing were known
-    before the first token. keys, values: (n_layer, batch, n_head, block_size, head). pos: how many
-    tokens are in use; lower it to take some back.
+    before the first token, and token i is at stem_bases - 1 + i. keys, values: (n_layer, batch,
+    n_head, block_size, head_size). pos: how many tokens are in use; lower it to forget the last
+    ones, as sample.py does with wrong guesses.
     """
 
     def __init__(self, model, batch, dtype):
@@ -166,10 +172,10 @@ class GPT(nn.Module):
         self.wte = nn.Embedding(N + 1, config.n_embd)
         self.stem = Stem(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
-        self.lm_head = nn.Linear(config.n_embd, HEAD_ROWS, bias=False)
-        head = config.n_embd // config.n_head
-        frequencies = 10000 ** (-torch.arange(0, head, 2) / head)
-        angles = torch.outer(torch.arange(config.block_size), frequencies)  # (block_size, head / 2)
+        self.lm_head = nn.Linear(config.n_embd, OUTPUT_ROWS, bias=False)
+        head_size = config.n_embd // config.n_head
+        frequencies = 10000 ** (-torch.arange(0, head_size, 2) / head_size)
+        angles = torch.outer(torch.arange(config.block_size), frequencies)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)
         for name, p in self.named_parameters():
@@ -177,10 +183,11 @@ class GPT(nn.Module):
 
     @staticmethod
     def init_weight(name, p):
-        """Draw the first value of a parameter.
+        """Set the start value of a parameter, by its name.
 
         Every layer that is named `out` starts at zero, and so does lm_head: each block as the
-        identity, the prediction as uniform.
+        identity, the prediction as uniform. A new kind of parameter, such as a gain, needs a branch
+        here.
         """
         if name.endswith(".out.weight") or name == "lm_head.weight":
             nn.init.zeros_(p)
@@ -188,12 +195,16 @@ class GPT(nn.Module):
             nn.init.normal_(p, std=0.5)
         elif name == "stem.detect.weight":
             nn.init.normal_(p, std=Stem.INIT_STD)
-        else:
+        elif p.ndim == 2:
             nn.init.normal_(p, std=0.5 * p.size(1) ** -0.5)
+        else:
+            raise ValueError(f"{name}: init_weight does not say how it starts")
 
     def matrices(self):
         """The weights that Muon trains: the matrices of the blocks, and the stem's second one.
-        Anything else that a block is given (a bias, a gain) is for AdamW.
+
+        AdamW trains all others, so a bias or a gain of a block. A 2-D weight of a block that no
+        vector is multiplied by, such as a table, must be left out here.
         """
         return [p for p in (*self.blocks.parameters(), self.stem.out.weight) if p.ndim == 2]
 
@@ -203,7 +214,7 @@ class GPT(nn.Module):
 
     def embed(self, idx, cache=None):
         """(B, T) tokens -> (B, T, n_embd): each token's embedding plus the stem's findings."""
-        reach = self.config.stem_bases - 1
+        reach = self.config.stem_bases - 1  # the stem reads so many tokens before each one
         if cache is None:
             tokens = F.pad(idx, (reach, 0), value=N)
         else:
@@ -215,10 +226,12 @@ class GPT(nn.Module):
     def states(self, idx, cache=None, layer=None):
         """(B, T) tokens -> (B, T, n_embd) normalised states after `layer` blocks, by default all.
 
-        With a cache, idx are the tokens behind its first cache.pos ones, and cache.pos grows by T.
+        With a cache, idx are the tokens behind its first cache.pos ones, and cache.pos grows by T;
+        it needs all blocks.
         """
         T = idx.size(1)
         pos = 0 if cache is None else cache.pos
+        assert cache is None or layer is None, "a cache holds what all blocks have read"
         assert layer is None or 0 <= layer <= self.config.n_layer, (
             f"layer {layer} of {self.config.n_layer}"
         )

@@ -53,16 +53,22 @@ class Muon(torch.optim.Optimizer):
             buffer = self.state[p]["momentum"]
             buffer.lerp_(p.grad, 1 - momentum)
             updates.append(p.grad.lerp(buffer, momentum))  # Nesterov's look ahead
-        stacked = torch.stack(updates)
+        orthogonal = orthogonalize(self.stack(updates, params))
+        rows, cols = orthogonal.shape[-2:]
+        scale = max(1, rows / cols) ** 0.5  # a tall matrix takes a larger step, as in Jordan's code
+        for p, update in zip(params, orthogonal.view(len(params), -1, cols).type_as(params[0])):
+            p.mul_(1 - lr * weight_decay)
+            p.add_(update, alpha=-lr * scale)
+
+    def stack(self, tensors, params):
+        """Tensors of same-shaped parameters, one of each -> (K, rows, cols) in self.dtype, those of
+        qkv cut in three.
+        """
+        stacked = torch.stack(tensors).to(self.dtype)
         rows, cols = stacked.shape[-2:]
         if id(params[0]) in self.qkv:
             rows = rows // 3
-        orthogonal = orthogonalize(stacked.view(-1, rows, cols).to(self.dtype))
-        orthogonal = orthogonal.view(len(params), -1, cols).type_as(params[0])
-        scale = max(1, rows / cols) ** 0.5  # a tall matrix takes a larger step, as in Jordan's code
-        for p, update in zip(params, orthogonal):
-            p.mul_(1 - lr * weight_decay)
-            p.add_(update, alpha=-lr * scale)
+        return stacked.view(-1, rows, cols)
 
 
 def matrix_optimizer(model, lr, weight_decay, precision):

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from config import configure, die, find_dataset, main_dataset
 from data import Genome, N, decode, encode
+from data.genome import C, G
 from data.locus import parse_locus, read_locus
 from model import LETTERS
 from runtime.checkpoint import load_model
@@ -77,6 +78,7 @@ def generate(
     noise = torch.ones(n, rows, LETTERS, device=prompt.device)
     if temperature > 0:
         noise.exponential_(generator=generator)
+    # draw takes the largest p / noise: where all p are equal, the smallest noise
     tokens = torch.cat((prompt, noise.argmin(-1).T), 1)
     known = prompt.size(1)  # tokens[:, :known] are final, those behind them are guesses
     done = 0  # bases yielded
@@ -216,13 +218,12 @@ def real_windows(genome, width, count, rng):
 def describe_composition(new):
     """A line on (B, n) new bases: GC, and CpG observed / expected."""
     share = np.bincount(new.ravel(), minlength=LETTERS) / new.size
-    C = share[1]
-    G = share[2]
     cpg = math.nan
     if new.shape[1] > 1:
-        observed = ((new[:, :-1] == 1) & (new[:, 1:] == 2)).mean()
-        cpg = observed / max(C * G, 1e-9)
-    return f"{new.size:,} new bases | GC {C + G:.3f} | CpG observed/expected {cpg:.2f}"
+        observed = ((new[:, :-1] == C) & (new[:, 1:] == G)).mean()
+        cpg = observed / max(share[C] * share[G], 1e-9)
+    gc = share[C] + share[G]
+    return f"{new.size:,} new bases | GC {gc:.3f} | CpG observed/expected {cpg:.2f}"
 
 
 def describe_spectrum(new, genome):

@@ -80,7 +80,7 @@ stem_width = 512  # detectors of the stem
 dropout = 0.0  # more than a few passes over the data may want some
 # ---- the batch
 batch_tokens = 2**20  # bases in a step, over all processes and micro-batches
-batch_size = 16  # windows in a micro-batch: when memory runs out halve it, rounding alone changes
+batch_size = 16  # windows in a micro-batch: halve it when memory runs out; only rounding changes
 rc = 0.5  # share of windows read on the other strand
 repeat_weight = 1.0  # weight of soft-masked bases in the training loss; evaluations do not weigh
 # ---- the optimiser
@@ -110,7 +110,7 @@ dtype = "auto"  # auto | bfloat16 | float16 | float32
 compile = "auto"  # torch.compile: auto | True | False
 # ---- end of settings
 
-FULL = 0.9  # windows that are less full of bases are trimmed
+FULL = 0.9  # if windows of a source are less full than this, on the mean, micro-batches are trimmed
 ANY = 2**62  # no upper limit
 AT_LEAST_1 = ["block_size", "n_layer", "n_head", "n_embd", "batch_size", "max_iters"]
 AT_LEAST_1 += ["log_interval", "eval_interval", "eval_tokens"]
@@ -144,7 +144,8 @@ class Loader:
 
     They are read on a thread while the step before is computed. Where stretches are short and leave
     windows half empty, those of a step are sorted by length, and each micro-batch is cut to its
-    longest one, rounded up to a quarter of block_size: no time is lost on the empty part.
+    longest one, rounded up to a quarter of block_size: little time is lost on the empty part, and
+    there are but four shapes to compile.
     """
 
     def __init__(self, genomes, team):
@@ -426,7 +427,8 @@ def validation_of_all(genomes):
 def measured(windows):
     """{name: (M, block_size) bool}: the bases of each loss. unique: not soft-masked. elements:
     regulatory ones, flanks: what is beside them. A loss that is added here goes into log.csv and
-    summary.json; SHOWN of runtime/progress.py has those that are printed.
+    summary.json; SHOWN of runtime/progress.py has those that are printed. One whose name ends in
+    unique is unknown where nothing is soft-masked.
     """
     real = is_base(windows)
     unique = real & ((windows & REPEAT) == 0)
@@ -452,7 +454,7 @@ def is_known(loss, counts):
     return counts[loss] > 0
 
 
-LOSSES = list(measured(np.empty(0, np.uint8)))
+LOSSES = list(measured(np.empty((0, 1), np.uint8)))  # their names; no windows are needed for that
 
 
 @torch.no_grad()
@@ -514,7 +516,7 @@ def evaluate_and_save(learner, run, val_windows, windows_at_once, about, progres
     return True
 
 
-def markov_floors(genome, val_windows):
+def markov_baselines(genome, val_windows):
     """{name: bits per base} of the bigram and the best Markov model, on the same bases.
 
     Orders go up to markov_order, and are counted on the training bases.
@@ -529,10 +531,10 @@ def markov_floors(genome, val_windows):
     for order in range(1, markov_order + 1):
         bits[order] = evaluate(markov.at_order(order), val_windows, max(1, 2**18 // block_size))
     best = min(bits, key=lambda order: bits[order]["all"])
-    floors = {"bigram": bits[1]}
+    baselines = {"bigram": bits[1]}
     if best > 1:
-        floors[f"Markov {best}"] = bits[best]
-    return floors
+        baselines[f"Markov {best}"] = bits[best]
+    return baselines
 
 
 # ---- the loop
@@ -651,7 +653,7 @@ def main(words=None):
         stop_here(learner, run, about, folder, started_at, team)
     team.leave()
     if team.leads:
-        progress.table(run, markov_floors(genomes[0], val_windows[0]))
+        progress.table(run, markov_baselines(genomes[0], val_windows[0]))
 
 
 if __name__ == "__main__":

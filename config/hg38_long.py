@@ -1,6 +1,6 @@
 # hg38_small.py with 4,096 bases of context: two passes of hg38's training chromosomes (4.3 billion
 # bases).
-# Two 24 GB cards such as RTX 4090s: about 9.5 hours and 17 GB each (estimates).
+# Two 24 GB cards such as RTX 4090s: about 9.5 hours and 15 GB each (estimates).
 # Loss: not measured.
 out_dir = "out-long"
 dataset = "hg38"

@@ -1,6 +1,6 @@
 # For quick iteration: 10.6M parameters in matrices, 1,024 bases of context, half a pass of hg38's
 # training chromosomes.
-# One RTX 4090: about 45 minutes, 4.5 GB (estimates; one H200 held 8.0 GB with 64 windows).
+# One RTX 4090: about 50 minutes, 4 GB (estimates; one H200 held 8.0 GB with 64 windows).
 # Loss: not measured at this length. After 26 million bases, in steps of 2**16, the model before
 # the stem had 1.72 bits per base on a piece of chr10 (experiments/LOG.md).
 out_dir = "out-mini"

@@ -1,6 +1,6 @@
 # Real DNA on a CPU: 1.8M parameters in matrices, 512 bases of context, 8.2 million bases.
 # Its data: python prepare_hg38.py --chroms=chr19,chr21,chr22 --out=data/taste
-# Two CPU cores with AMX: 5 minutes; older ones: 23, with three heads (measured rates); 2 GB.
+# Two CPU cores with AMX: 5 minutes; older ones: 23 (an earlier model); 2 GB.
 # 1.78 bits per base on pieces of hg38 (experiments/README.md).
 out_dir = "out-laptop"
 dataset = "taste"
@@ -13,4 +13,4 @@ batch_size = 16
 max_iters = 1000
 eval_interval = 200
 eval_tokens = 2**20
-compile = True  # 1.3 to 1.5 times the speed on two cores; left out where no C++ compiler is
+compile = True  # 1.8 times the speed in bfloat16; left out where no C++ compiler is

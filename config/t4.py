@@ -1,6 +1,6 @@
 # For one T4 (16 GB, float16, no bfloat16): hg38_mini.py's model, a fifth of a pass of hg38's
 # training chromosomes.
-# About 1.5 hours, 4 GB (estimates). Loss: not measured.
+# About 1.6 hours, 2.4 GB (estimates). Loss: not measured.
 # Out of memory? --batch_size=8: the result stays the same.
 out_dir = "out-t4"
 dataset = "hg38"

@@ -31,7 +31,7 @@ FOOTPRINTS_FOOTNOTE = (
     "(+) a notebook of DART-Eval (af2a86d) whose path and title name different models"
 )
 OFFICIAL_CONTROLS = (
-    "the control keeps the motif's letters and not their neighbours, so a bigram is a floor\n"
+    "the control keeps the motif's letters and not their neighbours, so a bigram is a baseline\n"
     "it often lacks the motif's CpG, which is rare in a genome: motifs with one look unknown "
     "to any model that knows it"
 )

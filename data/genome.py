@@ -72,9 +72,9 @@ class Genome:
     used.
 
     meta: what meta.json holds. chroms: name -> {split, offset, length, md5, gaps}. Of a chromosome
-    that is cut between splits it is all of its first part but for the length, which is of the whole
-    chromosome. fingerprint: one md5 over its letters, whatever their case, and how they are split.
-    Dies if the folder holds no prepared genome, or one whose files do not agree.
+    that is cut between splits: split, offset, md5 and gaps of its first part, the length of all.
+    fingerprint: one md5 over its letters, whatever their case, and how they are split. Dies if the
+    folder holds no prepared genome, or one whose files do not agree.
     """
 
     def __init__(self, folder):

@@ -76,8 +76,8 @@ class Windows:
             stretch[mine] = s
             flipped[mine] = flip[nth]
         low, high = self.low[stretch], self.high[stretch]
-        # A window that holds all of a short stretch has N behind its bases on either strand: so if
-        # it is read on the other one, it must end where the stretch ends.
+        # A window that holds all of a short stretch has N behind its bases on either strand. So one
+        # that is read on the other strand ends with the stretch (jitter bases before its end).
         turned = flipped & (high - low <= self.block_size)
         starts[turned] = (high + phases)[turned] - self.block_size
         return starts, low, high, flipped
@@ -107,8 +107,9 @@ def windows_per_stretch(lengths, block_size, jitter=0):
     in every epoch, which window a step reads is a division, and every window holds some of its
     stretch.
     """
-    most = (lengths + 2 * block_size - 2) // block_size
-    enough = (most - 1) * block_size - lengths  # the highest phase that one window less covers
+    # in phase p it needs (length + p) / block_size windows, rounded up
+    most = (lengths + 2 * block_size - 2) // block_size  # in the highest, block_size - 1
+    enough = (most - 1) * block_size - lengths  # the highest phase that needs one window less
     takes_fewer = 2 * (enough + 1) >= block_size
     windows = np.where(takes_fewer, most - 1, most)
     phase_from = np.where(takes_fewer, 0, enough + 1)
@@ -171,7 +172,7 @@ def quarters(batch):
     """
     real = is_base(batch)
     length = np.where(real.any(1), batch.shape[1] - real[:, ::-1].argmax(1), 0)
-    return -(-4 * length // batch.shape[1])
+    return np.ceil(4 * length / batch.shape[1]).astype(np.int64)
 
 
 def rows_of_process(rows, rank, world):

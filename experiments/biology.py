@@ -396,7 +396,7 @@ def judge_all(model, pairs, flank, batch_size, name):
     return found
 
 
-def print_table(model, floors):
+def print_table(model, baselines):
     """One row a kind: the model, and the Markov model with the highest AUROC for that kind."""
 
     def cells(row):
@@ -407,9 +407,11 @@ def print_table(model, floors):
     heads = f"{'AUROC [95 %]':21}  {'nats [95 %]':23}"
     print(f"{'':13}{'sites':>6}{'genes':>6}{'own':>6}  {heads}  best Markov: {heads}".rstrip())
     for kind, row in model.items():
-        order = max(floors, key=lambda order: floors[order][kind]["auroc"]["value"])
+        order = max(baselines, key=lambda order: baselines[order][kind]["auroc"]["value"])
         counts = f"{row['sites']:6,}{row['genes']:6,}{row['own_gene']:6.0%}"
-        print(f"{kind:13}{counts}  {cells(row)}  order {order:>2}     {cells(floors[order][kind])}")
+        print(
+            f"{kind:13}{counts}  {cells(row)}  order {order:>2}     {cells(baselines[order][kind])}"
+        )
 
 
 # ---- the command
@@ -487,13 +489,13 @@ def main():
     describe(strips, pairs, args, genome, checkpoint["data"])
     found = judge_all(model, pairs, args.flank, args.batch_size, "model")
     markov = as_model(Markov(genome.bases("train"), args.order))
-    floors = {}
+    baselines = {}
     for order in range(1, args.order + 1):
         name = f"Markov {order}"
-        floors[order] = judge_all(markov.at_order(order), pairs, args.order, 512, name)
-    print_table(found, floors)
+        baselines[order] = judge_all(markov.at_order(order), pairs, args.order, 512, name)
+    print_table(found, baselines)
     if args.out:
-        args.out.write_text(json.dumps({"model": found, "markov": floors}, indent=1))
+        args.out.write_text(json.dumps({"model": found, "markov": baselines}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Everything that one GPU can show in a quarter of an hour, in two calls that end in a table.
+"""Everything that one GPU can show in twenty minutes, in two calls that end in a table of what out
+holds.
 
   python -m experiments.gpu speed --nanogpt=nanoGPT --out=out-gpu
   python -m experiments.gpu loss --nanogpt=nanoGPT --dataset=pieces --out=out-gpu

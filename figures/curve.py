@@ -1,10 +1,10 @@
-"""Draw validation bits per base over the bases seen, from a run's log.csv, with the floors of its
-summary.json.
+"""Draw validation bits per base over the bases seen, from a run's log.csv, and the baselines of
+its summary.json.
 
   python figures/curve.py out-laptop figures/laptop.png
   python figures/curve.py out curve.png --follow
 
-A run that has not ended has no summary.json yet: its curve so far is drawn, without floors.
+A run that has not ended has no summary.json yet: its curve so far is drawn, without baselines.
 --follow[=SECONDS] draws again whenever the log has grown, until the run or Ctrl-C ends it.
 """
 
@@ -22,7 +22,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 GROUPS = {"all": "C0", "repeats": "C1", "unique": "C2", "elements": "C3"}  # of bases: colours
-STYLES = ("--", ":", "-.")  # of the floors
+STYLES = ("--", ":", "-.")  # of the baselines
 SECONDS = 10  # between two looks at a log that is followed
 USAGE = (
     "give the folder of a run and the picture to write, such as out out.png, then --follow or not"
@@ -48,8 +48,8 @@ def draw(axes, rows, table):
         if bits:
             label = f"validation, {group}"
             axes.plot(millions, bits, color=color, marker="o", ms=3, label=label)
-    floors = [name for name in table if name not in ("uniform", "this model")]
-    for name, style in zip(floors, STYLES):
+    baselines = [name for name in table if name not in ("uniform", "this model")]
+    for name, style in zip(baselines, STYLES):
         axes.axhline(table[name]["all"], color="k", lw=0.8, ls=style, label=f"{name}, all")
     axes.set(xlabel="million bases seen", ylabel="bits per base", ylim=(None, 2.01))
     axes.legend(fontsize=8)

@@ -215,10 +215,10 @@ class Progress:
                 f"give --dtype=bfloat16 or float32; {last_good}"
             )
 
-    def table(self, run, floors):
-        """Print the model's bits beside its floors, {name: bits}, and write summary.json."""
+    def table(self, run, baselines):
+        """Print the model's bits beside the baselines', {name: bits}, and write summary.json."""
         uniform = {loss: math.nan if math.isnan(bits) else 2.0 for loss, bits in run.val.items()}
-        rows = {"uniform": uniform, **floors, "this model": run.val}
+        rows = {"uniform": uniform, **baselines, "this model": run.val}
         for name, bits in zip(self.genomes[1:], run.other_vals):
             rows[f"this model on {name}"] = bits
         say = self.team.say

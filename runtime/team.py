@@ -11,6 +11,9 @@ import torch.distributed as dist
 
 from runtime.device import pick_device
 
+# what Python does at these signals
+USUAL = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+
 
 @dataclass
 class Team:
@@ -50,7 +53,8 @@ class Team:
         number = zlib.crc32(repr(what).encode())
         extremes = torch.tensor([number, -number])
         dist.all_reduce(extremes, dist.ReduceOp.MAX)
-        return bool(extremes.sum() == 0)
+        largest, smallest = int(extremes[0]), -int(extremes[1])
+        return largest == smallest
 
     def sum(self, tensor):
         """Replace a tensor by its sum over all processes."""
@@ -74,7 +78,8 @@ class Team:
 
     def leave(self):
         """End the messages between processes, and let Ctrl-C end this one at once again."""
-        catch_signals(False)
+        for number, handler in USUAL.items():
+            signal.signal(number, handler)
         if self.world > 1:
             dist.destroy_process_group()
 
@@ -96,20 +101,19 @@ def join_team(device="auto", dtype="auto"):
     return Team(rank, world, device, precision, autocast, catch_signals())
 
 
-def catch_signals(on=True):
+def catch_signals():
     """Have SIGTERM and Ctrl-C put their number into the list returned, and not end the process.
 
-    A second Ctrl-C ends it at once. on=False: as Python has it.
+    A second Ctrl-C ends it at once.
     """
     asked = []
-    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
 
     def note(number, frame):
         asked.append(number)
         # not so of SIGTERM, which may well come twice: from a scheduler and from torchrun
         if number == signal.SIGINT:
-            signal.signal(number, usual[number])
+            signal.signal(number, USUAL[number])
 
-    for number in usual:
-        signal.signal(number, note if on else usual[number])
+    for number in USUAL:
+        signal.signal(number, note)
     return asked

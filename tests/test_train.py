@@ -596,11 +596,11 @@ def test_the_best_markov_model_is_of_all_orders(tmp_path, monkeypatch, capsys):
     genome = Genome(write_genome(tmp_path / "genome", splits))
     monkeypatch.setattr(script, "markov_order", 6)
     windows = eval_windows(genome.bases("val"), genome.stretches("val"), 64, 10**6)
-    floors = script.markov_floors(genome, windows)
-    assert floors["bigram"]["all"] < 2 and list(floors)[0] == "bigram"
+    baselines = script.markov_baselines(genome, windows)
+    assert baselines["bigram"]["all"] < 2 and list(baselines)[0] == "bigram"
     orders = {}
     for order in range(1, 7):
         orders[order] = script.evaluate(Markov(genome.bases("train"), order), windows, 64)["all"]
     best = min(orders, key=orders.get)
-    assert list(floors) == ["bigram"] + [f"Markov {best}"] * (best > 1)
-    assert min(row["all"] for row in floors.values()) == pytest.approx(orders[best], abs=1e-3)
+    assert list(baselines) == ["bigram"] + [f"Markov {best}"] * (best > 1)
+    assert min(row["all"] for row in baselines.values()) == pytest.approx(orders[best], abs=1e-3)

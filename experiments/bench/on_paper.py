@@ -43,11 +43,17 @@ def parts(tokens, block_size, residual):
     return rows
 
 
+def both_passes(name, flops):
+    """Flops of the forward and the backward pass of a part."""
+    if name == "attention":
+        return 3.5 * flops
+    return 3 * flops
+
+
 def milliseconds(name, flops, size, card):
     """Forward and backward pass of a part on a card."""
     tera, bandwidth = CARDS[card]
-    again = 3.5 if name == "attention" else 3
-    return max(again * flops / tera, 3 * size / bandwidth) / 1e9
+    return max(both_passes(name, flops) / tera, 3 * size / bandwidth) / 1e9
 
 
 def main():
@@ -56,14 +62,12 @@ def main():
     print(f"{windows} windows of {block_size}, forward and backward pass, milliseconds at best")
     print(f"{'':28}{'Gflop':>10}{'GB':>8}" + "".join(f"{card:>12}" for card in CARDS))
     totals = dict.fromkeys(CARDS, 0.0)
-    all_flops = 0.0
     for name, flops, size in parts(tokens, block_size, FLOAT32):
-        line = f"{name:28}{3 * flops / 1e9:10,.0f}{3 * size / 1e9:8.1f}"
+        line = f"{name:28}{both_passes(name, flops) / 1e9:10,.0f}{3 * size / 1e9:8.1f}"
         for card in CARDS:
             time = milliseconds(name, flops, size, card)
             totals[card] += time
             line += f"{time:12.2f}"
-        all_flops += flops
         print(line)
     print(f"{'sum':46}" + "".join(f"{total:12.2f}" for total in totals.values()))
     in_half = parts(tokens, block_size, BFLOAT16)

@@ -1,8 +1,10 @@
 """A training step, ours and nanoGPT's: bases a second, where its time goes, its memory."""
 
+import math
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 
 import torch
 import torch.nn.functional as F
@@ -146,11 +148,11 @@ def matmul_rate(table, team, quick):
     a = torch.randn(n, n, device=team.device, dtype=team.precision)
     rate = table.rate(team.device, lambda: a @ a) * 2 * n**3
     name, sheet = machine_peak(team.device)
-    case = f"matmul of {n}, {str(team.precision)[6:]}, {name}"
-    if sheet == sheet:  # known
-        table.row("train", case, rate / 1e12, "Tflop/s", "data sheet", sheet / 1e12)
-    else:
+    case = f"matmul of {n}, {str(team.precision).removeprefix('torch.')}, {name}"
+    if math.isnan(sheet):
         table.row("train", case, rate / 1e12, "Tflop/s")
+    else:
+        table.row("train", case, rate / 1e12, "Tflop/s", "data sheet", sheet / 1e12)
     return rate
 
 
@@ -233,7 +235,7 @@ def utilisation(table, team, flops, matmul, case):
     """Rows of the share of this device's speed that `flops` a second are."""
     table.row("train", f"MFU, {case}", flops / matmul, "of the matmul rate")
     sheet = machine_peak(team.device)[1]
-    if sheet == sheet:
+    if not math.isnan(sheet):
         table.row("train", f"MFU, {case}", flops / sheet, "of the data sheet")
 
 
@@ -242,7 +244,8 @@ def breakdown(table, trainer, case):
     device = trainer.team.device
     host = trainer.batch.cpu()
     seconds = {"data to the device": [], "forward": [], "backward": [], "clip and optimisers": []}
-    for _ in range(2 + 3 * table.rounds):
+    warming = 2
+    for _ in range(warming + 3 * table.rounds):
         marks = [now(device)]
         host.to(device)
         marks.append(now(device))
@@ -254,7 +257,7 @@ def breakdown(table, trainer, case):
         marks.append(now(device))
         for part, began, ended in zip(seconds, marks, marks[1:]):
             seconds[part].append(ended - began)
-    took = {part: sorted(times[2:])[len(times[2:]) // 2] for part, times in seconds.items()}
+    took = {part: median(times[warming:]) for part, times in seconds.items()}
     for part, time in took.items():
         table.row("train", f"{part}, {case}", time * 1e3, "ms")
     update = took.pop("clip and optimisers")
@@ -269,11 +272,7 @@ def newton_schulz_seconds(table, trainer):
     muon = trainer.learner.optimizers.of_matrices
     stacks = []
     for group in muon.param_groups:
-        stack = torch.stack([p.detach() for p in group["params"]]).to(muon.dtype)
-        rows, cols = stack.shape[-2:]
-        if rows == 3 * cols:
-            rows = cols
-        stacks.append(stack.view(-1, rows, cols))
+        stacks.append(muon.stack([p.detach() for p in group["params"]], group["params"]))
 
     def run():
         for stack in stacks:

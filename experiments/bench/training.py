@@ -196,6 +196,21 @@ def measure_case(table, team, options, matmul, shape, block_size, micro):
     case = f"{shape['n_layer']} x {shape['n_embd']}, block {block_size}, micro-batch {micro}"
     batch = torch.randint(4, (micro, block_size), dtype=torch.uint8, device=device)
     makers = make_trainers(dict(shape, block_size=block_size), batch, team, options)
+    trainers = first_steps(table, device, makers, case)
+    turns = table.turns(device, {name: trainer.step for name, trainer in trainers.items()})
+    compare(table, turns, batch.numel(), case)
+    rates = medians(turns)
+    fastest = max((name for name in rates if name.startswith("ours")), key=rates.get)
+    speed = rates[fastest] * batch.numel()
+    utilisation(table, team, speed * train.flops_per_base(trainers[fastest].model), matmul, case)
+    breakdown(table, trainers[fastest], f"{fastest}, {case}")
+    return speed
+
+
+def first_steps(table, device, makers, case):
+    """Build what is timed and make a step of each: {name: trainer}. Rows of the seconds that this
+    takes where it compiles, and of the memory on a GPU.
+    """
     trainers = {}
     for name, make in makers.items():
         torch.manual_seed(0)
@@ -211,24 +226,25 @@ def measure_case(table, team, options, matmul, shape, block_size, micro):
         if device.type == "cuda":
             held = peak_memory(device) - held_before
             table.row("train", f"memory, {name}, {case}", held / 1e9, "GB")
-    turns = table.turns(device, {name: trainer.step for name, trainer in trainers.items()})
+    return trainers
+
+
+def compare(table, turns, n_bases, case):
+    """Rows of bases a second: each of ours beside each of nanoGPT's that is compiled as it is.
+    turns: steps a second, as Table.turns has them; n_bases: in a step.
+    """
     rates = medians(turns)
     for name, rate in rates.items():
         how = name.split(", ")[-1]
         anchors = [f"nanoGPT, {how}", f"nanoGPT with heads of 64, {how}"]
-        bases = rate * batch.numel()
+        bases = rate * n_bases
         beside = [anchor for anchor in anchors if anchor in rates and name.startswith("ours")]
         for anchor in beside:
             spread = ratio_spread(turns, name, anchor)
-            their_bases = rates[anchor] * batch.numel()
-            table.row("train", f"{name}, {case}", bases, "bases/s", anchor, their_bases, spread)
+            theirs = rates[anchor] * n_bases
+            table.row("train", f"{name}, {case}", bases, "bases/s", anchor, theirs, spread)
         if not beside:
             table.row("train", f"{name}, {case}", bases, "bases/s")
-    fastest = max((name for name in rates if name.startswith("ours")), key=rates.get)
-    speed = rates[fastest] * batch.numel()
-    utilisation(table, team, speed * train.flops_per_base(trainers[fastest].model), matmul, case)
-    breakdown(table, trainers[fastest], f"{fastest}, {case}")
-    return speed
 
 
 def utilisation(table, team, flops, matmul, case):

@@ -261,6 +261,40 @@ def no_rotary_positions():
     model.rotate = lambda x, cos, sin: x
 
 
+for base in (100, 1000):
+
+    @variant(f"rotary base {base}")
+    def rotary_base(base=base):
+        class OtherBase(model.GPT):
+            """Positions turn by other angles: with a smaller base more channels turn fast."""
+
+            def __init__(self, config):
+                super().__init__(config)
+                head_size = config.n_embd // config.n_head
+                frequencies = base ** (-torch.arange(0, head_size, 2) / head_size)
+                angles = torch.outer(torch.arange(config.block_size), frequencies)
+                self.cos.copy_(angles.cos())
+                self.sin.copy_(angles.sin())
+
+        train.GPT = OtherBase
+
+
+class ShiftedMLP(MLP):
+    """A quarter of the channels that it reads are those of the base before (the token shift of
+    RWKV, Peng et al., 2023).
+    """
+
+    def forward(self, x):
+        moving, staying = x.tensor_split((x.size(-1) // 4,), -1)
+        before = F.pad(moving[:, :-1], (0, 0, 1, 0))
+        return super().forward(torch.cat((before, staying), -1))
+
+
+@variant("each MLP reads a quarter from the base before")
+def shifted_mlp():
+    model.MLP = ShiftedMLP
+
+
 @variant("GELU")
 def gelu():
     model.relu2 = F.gelu

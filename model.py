@@ -191,11 +191,11 @@ class GPT(nn.Module):
         """
         if name.endswith(".out.weight") or name == "lm_head.weight":
             nn.init.zeros_(p)
-        elif name == "wte.weight":
+        elif name == "wte.weight":  # norm takes the size away: it sets how fast AdamW turns them
             nn.init.normal_(p, std=0.5)
         elif name == "stem.detect.weight":
             nn.init.normal_(p, std=Stem.INIT_STD)
-        elif p.ndim == 2:
+        elif p.ndim == 2:  # half of what would keep the size of what goes through
             nn.init.normal_(p, std=0.5 * p.size(1) ** -0.5)
         else:
             raise ValueError(f"{name}: init_weight does not say how it starts")

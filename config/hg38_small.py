@@ -4,7 +4,8 @@
 # One H200: 2 hours (estimate). The model before the stem held 16.6 GB there and read 585,000 bases
 # a second (experiments/LOG.md).
 # Loss: not measured at this length. After 100 steps on 17 million bases of hg38 the model before
-# the stem had 1.76 bits per base on a piece of chr10; a weak extrapolation says 1.69 after a pass.
+# the stem had 1.76 bits per base on a piece of chr10; weak extrapolations say 1.69 to 1.75 after a
+# pass (experiments/README.md).
 out_dir = "out"
 dataset = "hg38"
 block_size = 1024

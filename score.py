@@ -225,6 +225,8 @@ def run_sequences(model, genome, path, at_once, bar):
     if fasta:
         labels = ("name", "length")
         n = sum(len(sequence.bases) for sequence in from_fasta(path))
+        if n == 0:
+            die(f"--fasta={fasta} holds no DNA: give another FASTA")
         sequences = from_fasta(path)
         chroms = []
     else:

@@ -112,13 +112,14 @@ compile = "auto"  # torch.compile: auto | True | False
 
 FULL = 0.9  # if windows of a source are less full than this, on the mean, micro-batches are trimmed
 ANY = 2**62  # no upper limit
-AT_LEAST_1 = ["block_size", "n_layer", "n_head", "n_embd", "batch_size", "max_iters"]
+AT_LEAST_1 = ["n_layer", "n_head", "n_embd", "batch_size", "max_iters"]
 AT_LEAST_1 += ["log_interval", "eval_interval", "eval_tokens"]
 AT_LEAST_0 = ["learning_rate", "embed_lr", "head_lr", "weight_decay", "grad_clip"]
 LIMITS = {  # lowest and highest value
     **{key: (1, ANY) for key in AT_LEAST_1},
     **{key: (0, 1e38) for key in AT_LEAST_0},
     "seed": (0, 2**32),
+    "block_size": (1, 2**17),
     "stem_bases": (1, 256),
     "stem_width": (1, 2**20),
     "dropout": (0, 0.9),

@@ -90,7 +90,7 @@ def about_names(chroms, data, what="variants"):
     line = f"{what} lie on {listed(names, 30)}; pretraining saw "
     line += f"{listed(seen, 30) if seen else 'none'} of these chromosomes, by their names"
     if seen:
-        line += "; warning: the bases there it has read"
+        line += "; warning: it was trained on these"
     return line
 
 

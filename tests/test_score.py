@@ -385,6 +385,11 @@ def test_saturation_is_the_difference_of_two_sequences(score, model, world, tmp_
         assert float(row["llr"]) == pytest.approx((forward + reverse) / 2, abs=2e-4)
 
 
+def test_a_fasta_without_dna_is_refused(score, tmp_path):
+    (tmp_path / "bare.fa").write_text(">a\n>b\n\n")
+    one_line_error(score(f"--fasta={tmp_path / 'bare.fa'}"), "no DNA")
+
+
 def test_saturation_in_16_bits_is_about_the_same(score):
     locus = "--saturate=chr22:340-380"
     exact, rounded = score(locus), score(locus, "--dtype=bfloat16")

@@ -1,8 +1,11 @@
 """The GPT. Imports torch and nothing of the project.
 
 A model takes input tokens (A 0, C 1, G 2, T 3, N 4) and returns logits over A, C, G, T for the base
-that follows each one. N is the start symbol and stands for unknown bases: it is read, never
-predicted. The output layer starts at zero, so an untrained model costs ln 4 nats.
+that follows each one; base_nll makes inputs and targets of a sequence. N is the start symbol and
+stands for unknown bases: it is read, never predicted, and costs nothing where it would be a target.
+The output layer starts at zero, so an untrained model costs ln 4 nats. Weights are float32; to
+compute in 16 bits, call the model under autocast. On a first reading leave out all that has `cache`
+in its name: it serves sampling alone.
 """
 
 from dataclasses import dataclass
@@ -18,7 +21,7 @@ OUTPUT_ROWS = 8  # the four letters, padded because a GPU's matrix units like mu
 
 @dataclass
 class GPTConfig:
-    block_size: int = 1024  # bases of context, each of them predicted
+    block_size: int = 1024  # tokens read at once: the start symbol, then all bases but the last
     n_layer: int = 12
     n_head: int = 6  # heads of 128 for n_embd = 768
     n_embd: int = 768
@@ -35,7 +38,8 @@ def norm(x):
 
 def rotate(x, cos, sin):
     """Rotary position embedding (Su et al., 2021): x (B, heads, T, head_size), cos and sin
-    (T, head_size / 2). Channel i of a head's first half is turned with channel i of its second.
+    (T, head_size / 2). Unlike in the paper the pairs are the two halves of a head, turned by minus
+    the angle; attention sees differences of angles alone, so that is the same.
     """
     a, b = x.chunk(2, -1)
     return torch.cat((a * cos + b * sin, b * cos - a * sin), -1)
@@ -55,10 +59,10 @@ class Stem(nn.Module):
 
     Each detector has a weight for each letter at each of the last `stem_bases` positions: a
     position weight matrix. What the detectors find is added to the token's embedding, so that the
-    first attention already knows which k-mer ends there.
+    first attention already sees which motifs end there.
     """
 
-    INIT_STD = 0.25  # of a new detector's weights: its sum over 16 bases is then of size 1
+    INIT_STD = 0.25  # 16 ** -0.5: the sum of a new detector over 16 bases has standard deviation 1
 
     def __init__(self, config):
         super().__init__()
@@ -67,7 +71,9 @@ class Stem(nn.Module):
         self.out = nn.Linear(config.stem_width, config.n_embd, bias=False)
 
     def forward(self, tokens):
-        """(B, stem_bases - 1 + T) tokens -> (B, T, n_embd), for the last T of them."""
+        """(B, stem_bases - 1 + T) tokens -> (B, T, n_embd): of the last T tokens, each with the
+        stem_bases - 1 before it.
+        """
         windows = tokens.unfold(1, self.bases, 1)  # (B, T, stem_bases)
         letters = torch.arange(LETTERS, device=tokens.device)
         one_hot = windows[..., None] == letters  # (B, T, stem_bases, 4), all zeros for N
@@ -82,12 +88,13 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
         self.out = nn.Linear(config.n_embd, config.n_embd, bias=False)
 
-    def forward(self, x, cos, sin, cache=None):
+    def forward(self, x, cos, sin, layer_cache=None):
         """x (B, T, n_embd) -> (B, T, n_embd). cos, sin: (T, head_size / 2), of the tokens'
         positions.
 
-        cache: this layer's keys and values, (B, n_head, block_size, head_size) each, and how many
-        tokens they hold; None in training.
+        layer_cache: (keys, values, pos) of this layer: two views into a Cache, (B, n_head,
+        block_size, head_size), which are written in place, and how many tokens they hold; None in
+        training.
         """
         B, T, D = x.shape
         heads = self.qkv(x).view(B, T, 3 * self.n_head, D // self.n_head)
@@ -96,10 +103,10 @@ class Attention(nn.Module):
         qk, v = heads.transpose(1, 2).split((2 * self.n_head, self.n_head), 1)
         qk = rotate(norm(qk), cos, sin).type_as(v)
         q, k = qk.chunk(2, 1)  # (B, n_head, T, head_size) each, as v
-        if cache is None:
+        if layer_cache is None:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
-            y = self.attend_to_cache(q, k, v, *cache)
+            y = self.attend_to_cache(q, k, v, *layer_cache)
         return self.out(y.transpose(1, 2).reshape(B, T, D))
 
     def attend_to_cache(self, q, k, v, keys, values, pos):
@@ -110,9 +117,10 @@ class Attention(nn.Module):
         keys[:, :, pos : pos + T] = k
         values[:, :, pos : pos + T] = v
         k, v = keys[:, :, : pos + T], values[:, :, : pos + T]
-        if pos == 0:  # is_causal takes the first query to stand at the first key
+        # The mask below is right in all cases. The first two need none, and get a faster kernel.
+        if pos == 0:
             return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        if T == 1:  # one token may see everything
+        if T == 1:
             return F.scaled_dot_product_attention(q, k, v)
         # query i stands at key pos + i, and sees the keys up to there
         mask = torch.ones(T, pos + T, dtype=torch.bool, device=q.device).tril(pos)
@@ -136,8 +144,8 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x, cos, sin, cache=None):
-        x = x + self.dropout(self.attention(norm(x), cos, sin, cache))
+    def forward(self, x, cos, sin, layer_cache=None):
+        x = x + self.dropout(self.attention(norm(x), cos, sin, layer_cache))
         x = x + self.dropout(self.mlp(norm(x)))
         return x
 
@@ -145,10 +153,10 @@ class Block(nn.Module):
 class Cache:
     """What a model keeps of the tokens that it has read, so that the next ones cost less.
 
-    tokens: (batch, stem_bases - 1 + block_size). It starts with N's, as if nothing were known
-    before the first token, and token i is at stem_bases - 1 + i. keys, values: (n_layer, batch,
-    n_head, block_size, head_size). pos: how many tokens are in use; lower it to forget the last
-    ones, as sample.py does with wrong guesses.
+    tokens: (batch, stem_bases - 1 + block_size): N's, so that the stem's window is complete at the
+    first token, then the tokens. keys, values: (n_layer, batch, n_head, block_size, head_size).
+    pos: how many tokens are in use, the same in all rows; lower it to forget the last ones, as
+    sample.py does where it guessed bases ahead and was wrong.
     """
 
     def __init__(self, model, batch, dtype):
@@ -191,25 +199,27 @@ class GPT(nn.Module):
         """
         if name.endswith(".out.weight") or name == "lm_head.weight":
             nn.init.zeros_(p)
-        elif name == "wte.weight":  # norm takes the size away: it sets how fast AdamW turns them
+        elif name == "wte.weight":  # normed anyway: this only sets how fast AdamW can turn them
             nn.init.normal_(p, std=0.5)
         elif name == "stem.detect.weight":
             nn.init.normal_(p, std=Stem.INIT_STD)
-        elif p.ndim == 2:  # half of what would keep the size of what goes through
+        elif p.ndim == 2:  # half of 1 / sqrt(inputs), with which outputs are as large as inputs
             nn.init.normal_(p, std=0.5 * p.size(1) ** -0.5)
         else:
             raise ValueError(f"{name}: init_weight does not say how it starts")
 
     def matrices(self):
-        """The weights that Muon trains: the matrices of the blocks, and the stem's second one.
+        """The weights that Muon trains: the matrices of the blocks, and stem.out.
 
-        AdamW trains all others, so a bias or a gain of a block. A 2-D weight of a block that no
-        vector is multiplied by, such as a table, must be left out here.
+        AdamW trains the rest: wte, stem.detect, lm_head, and any bias or gain that a block is
+        given. A block's table, such as an embedding, has 2 dimensions too: leave it out here.
         """
         return [p for p in (*self.blocks.parameters(), self.stem.out.weight) if p.ndim == 2]
 
     def new_cache(self, batch, dtype):
-        """An empty Cache for `batch` sequences; dtype: of keys and values."""
+        """An empty Cache for `batch` sequences. dtype: of keys and values, so that of autocast, or
+        float32 without it.
+        """
         return Cache(self, batch, dtype)
 
     def embed(self, idx, cache=None):

@@ -11,6 +11,11 @@ import torch.distributed as dist
 
 from runtime.device import pick_device
 
+if dist.is_available():
+    # Loaded before a group is formed, or its functions keep the group as their default argument.
+    # The group's threads then outlive leave(), and now and then abort a Python that is ending.
+    import torch.distributed.nn.functional
+
 # what Python does at these signals
 USUAL = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
 

@@ -17,6 +17,34 @@ from tests.test_train import TINY, cut, load, rows, same_run, train
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 
 
+LEAVES = """
+import os, time
+from runtime.team import join_team
+team = join_team("cpu")
+import torch._dynamo  # as the optimisers load it
+team.wait_for_all()
+team.leave()
+time.sleep(0.5)
+threads = [open(f"/proc/self/task/{t}/comm").read() for t in os.listdir("/proc/self/task")]
+assert not [name for name in threads if "gloo" in name], threads
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="looks at Linux's threads")
+def test_no_thread_of_the_team_is_left_behind(tmp_path):
+    """Such a thread aborts a process that is ending, now and then."""
+    (tmp_path / "leaves.py").write_text(LEAVES)
+    done = subprocess.run(
+        [*TORCHRUN, "--standalone", "--nproc_per_node=2", tmp_path / "leaves.py"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_rank_that_dies_is_restarted_and_resumes(genome_folder, tmp_path):
     words = ("--max_iters=4", "--eval_interval=2", "--markov_order=0")
     assert train(genome_folder, tmp_path / "uncut", *words, torchrun=2).returncode == 0

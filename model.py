@@ -16,6 +16,7 @@ from torch import nn
 
 LETTERS = 4  # A, C, G, T: tokens 0 to 3, inputs and targets
 N = 4  # the token that is an input and never a target
+ROTARY_BASE = 10000  # as in Su et al., 2021: the slowest channels turn by about 1 / base a token
 OUTPUT_ROWS = 8  # the four letters, padded because a GPU's matrix units like multiples of eight
 
 
@@ -182,7 +183,7 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.lm_head = nn.Linear(config.n_embd, OUTPUT_ROWS, bias=False)
         head_size = config.n_embd // config.n_head
-        frequencies = 10000 ** (-torch.arange(0, head_size, 2) / head_size)
+        frequencies = ROTARY_BASE ** (-torch.arange(0, head_size, 2) / head_size)
         angles = torch.outer(torch.arange(config.block_size), frequencies)
         self.register_buffer("cos", angles.cos(), persistent=False)
         self.register_buffer("sin", angles.sin(), persistent=False)

@@ -265,18 +265,7 @@ for base in (100, 1000):
 
     @variant(f"rotary base {base}")
     def rotary_base(base=base):
-        class OtherBase(model.GPT):
-            """Positions turn by other angles: with a smaller base more channels turn fast."""
-
-            def __init__(self, config):
-                super().__init__(config)
-                head_size = config.n_embd // config.n_head
-                frequencies = base ** (-torch.arange(0, head_size, 2) / head_size)
-                angles = torch.outer(torch.arange(config.block_size), frequencies)
-                self.cos.copy_(angles.cos())
-                self.sin.copy_(angles.sin())
-
-        train.GPT = OtherBase
+        model.ROTARY_BASE = base  # with a smaller base more channels turn fast
 
 
 class ShiftedMLP(MLP):

@@ -287,5 +287,6 @@ def test_cutting_micro_batches_to_their_longest_changes_rounding_alone(two):
     assert trimmed[0] == pytest.approx(math.log(4))  # the output layer starts at zero
     assert trimmed == pytest.approx(whole, abs=1e-6)
     for name, weight in weights.items():
-        # AdamW makes a step of up to its rate even of a gradient that is rounding alone
-        assert torch.allclose(weight, others[name], atol=1e-4), name
+        # AdamW may make a whole step of a detector's gradient that is rounding alone
+        atol = 1e-4 if name == "stem.detect.weight" else 1e-5
+        assert torch.allclose(weight, others[name], atol=atol), name
